@@ -1,0 +1,34 @@
+# The human entry. Everything runs in .venv; only make and Python 3.11+ have to be there.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+BIN := .venv/bin
+PYTHON ?= python3
+RUN ?= journal
+.PHONY: report test lab bench clean
+
+.venv/ready: requirements.txt requirements-nodeps.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --requirement requirements.txt
+	$(BIN)/pip install --quiet --no-deps --requirement requirements-nodeps.txt --editable .
+	touch $@
+
+report: .venv/ready  # the main job; DOCUMENTS=folder QUESTIONS=file RUN=name for your own files
+	$(BIN)/ragtune report $(if $(DOCUMENTS),--documents "$(DOCUMENTS)" --run "$(RUN)",notebooks/runs/journal.yaml) $(if $(QUESTIONS),--questions "$(QUESTIONS)")
+
+test: .venv/ready  # the whole check, in the order it fails fastest
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/nbstripout --verify notebooks/*.ipynb
+	$(BIN)/pytest -q -m "not model and not notebook and not gpu"
+	$(BIN)/pytest -q -m "model and not gpu"
+	$(BIN)/pytest -q -m "notebook and not gpu"
+
+bench: .venv/ready  # timings as ratios in one run; DATA=folder of public data sets is optional
+	$(BIN)/python -m tests.benchmarks $(if $(DATA),--data "$(DATA)")
+
+lab: .venv/ready
+	$(BIN)/jupyter lab notebooks
+
+clean:  # what can be made again; decisions and downloads are not touched
+	rm -rf .venv
+	find . -name __pycache__ -prune -exec rm -rf {} +

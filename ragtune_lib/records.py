@@ -1,0 +1,247 @@
+"""The vocabulary: every type that passes between stages.
+
+All records are pure values: frozen, compared by content, written as one JSON object per line (`store`). Ids come from
+content (`store.content_id`), so two runs over the same input give the same ids. Lists inside records are tuples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Scope = Literal["local", "global"]
+QuestionScope = Literal["local", "global", "unanswerable"]
+Winner = Literal["a", "b", "tie", "invalid"]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text of the user's corpus, as read."""
+
+    id: str  # content id of name and text
+    name: str  # path relative to the folder, or path#id for a row of a .jsonl file
+    title: str
+    text: str
+    date: str  # ISO date found in the name or the title; "" where there is none
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A span of one document: `text == document.text[start:end]`."""
+
+    id: str
+    document_id: str
+    start: int  # character offset, inclusive
+    end: int  # character offset, exclusive
+    text: str
+    date: str  # the document's date, "" where there is none
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """One name or noun phrase found in one sentence of one chunk."""
+
+    name: str  # as written
+    kind: Literal["name", "phrase"]
+    sentence: str
+    chunk_id: str
+    start: int  # character offset of the sentence in the document, inclusive
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence as evidence: where it stands and what it says."""
+
+    text: str
+    chunk_id: str
+    date: str  # ISO date of its document, "" where there is none
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A node of the graph: all mentions that share one normalised name."""
+
+    id: str
+    name: str  # most frequent spelling
+    kind: Literal["name", "phrase"]
+    description: str  # source sentences, joined by a blank
+    evidence: tuple[Sentence, ...]  # in document order, each sentence once
+    chunk_ids: tuple[str, ...]  # sorted, not empty
+
+
+@dataclass(frozen=True, slots=True)
+class Relationship:
+    """An undirected edge: two entities named in the same sentence."""
+
+    id: str
+    source: str  # entity id, source < target
+    target: str  # entity id
+    weight: float  # number of sentences that name both, > 0
+    description: str
+    evidence: tuple[Sentence, ...]
+    chunk_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Community:
+    """A group of entities at one level of the hierarchy; at one level each entity is in at most one."""
+
+    id: str
+    level: int  # 0 is the coarsest
+    parent_id: str  # "" at level 0
+    entity_ids: tuple[str, ...]  # sorted
+    title: str  # names of its best connected members
+    summary: str  # source sentences that name its members, in date order
+    evidence: tuple[Sentence, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QAPair:
+    """One synthetic question with the reasoning and the answer that the model shall learn."""
+
+    id: str  # content id of question, reasoning and answer
+    scope: Scope
+    kind: str  # entity, relationship, community, change, period, sentence, absent
+    question: str
+    reasoning: str  # recalls the evidence, with its dates, before the answer; may be empty
+    answer: str
+    evidence_ids: tuple[str, ...]  # chunk ids
+    writer: str  # who worded the question: "template" or a model's name
+    fact_id: str  # pairs that word the same fact differently share it
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A finding of a mechanical check on one pair."""
+
+    pair_id: str
+    check: str  # quote, number, name, duplicate, leak, length
+    detail: str
+    blocks: bool  # True: the pair is not used unless a person keeps it
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a person decided about one pair; the last decision per pair counts."""
+
+    pair_id: str
+    action: Literal["keep", "edit", "drop", "note", "undo"]
+    question: str = ""  # the new wording, for "edit"
+    reasoning: str = ""
+    answer: str = ""
+    note: str = ""
+    reviewer: str = ""
+    at: str = ""  # ISO time, UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One training example in chat form; loss is taken on the assistant's text alone."""
+
+    id: str
+    pair_id: str
+    question: str
+    target: str  # what the assistant says, reasoning included where the form asks for it
+    split: Literal["train", "validation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A held-out question with the facts that a right answer states."""
+
+    id: str
+    scope: QuestionScope
+    question: str
+    answer: str
+    facts: tuple[tuple[str, ...], ...]  # each fact: its accepted wordings; empty for unanswerable
+    evidence: tuple[str, ...]  # document names without suffix, or chunk ids for generated questions
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one system said to one question."""
+
+    question_id: str
+    system: str
+    text: str
+    context_ids: tuple[str, ...]  # chunks put before the question, best first
+    prompt_tokens: int
+    output_tokens: int
+    seconds: float  # wall time of its batch, divided by the batch's size
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One comparison of two systems on one question by one criterion."""
+
+    question_id: str
+    scope: QuestionScope
+    criterion: str
+    system_a: str
+    system_b: str
+    winner: Winner
+    value_a: float
+    value_b: float
+    judge: str
+
+
+@dataclass(frozen=True, slots=True)
+class WinRate:
+    """How often `system` beats `baseline`; ties count half."""
+
+    system: str
+    baseline: str
+    scope: str
+    criterion: str
+    judge: str
+    rate: float  # in [0, 1]; nan when n is 0
+    low: float  # bootstrap interval over questions
+    high: float
+    n: int
+    ties: int
+    invalid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One item that a stage could not turn into output; items in = items out + problems."""
+
+    stage: str
+    item: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Every number the fine-tuning depends on; saved beside the adapter.
+
+    Defaults are measured on the sample journal with SmolLM2-135M (see README); for a 7B model on a GPU the run files
+    set rank 16, learning rate 2e-4 and 3 epochs, the published recipe of the paper's sibling project.
+    """
+
+    base_model: str  # "embedded", a local folder or a hub id
+    backend: Literal["unsloth", "peft"] = "unsloth"
+    rank: int = 32  # LoRA r
+    alpha: int = 64  # LoRA scale; the update is multiplied by alpha / rank
+    learning_rate: float = 1e-3
+    epochs: float = 4.0
+    batch_size: int = 16  # examples per optimizer step
+    max_tokens: int = 1024  # longer examples are refused and counted, never cut
+    warmup: float = 0.05  # share of all steps
+    load_in_4bit: bool = False  # needs a CUDA device
+    save_steps: int = 100
+    seed: int = 17
+
+
+@dataclass(frozen=True, slots=True)
+class TrainLog:
+    """One logged step of training."""
+
+    step: int
+    steps: int
+    epoch: float
+    loss: float
+    tokens: int  # tokens seen so far, padding not counted
+    padding: float  # share of padding in what was computed so far
+    seconds: float
+    extra: dict = field(default_factory=dict)

@@ -3,17 +3,19 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 BIN := .venv/bin
 PYTHON ?= python3
-RUN ?= journal
+RUN_FILE ?= notebooks/runs/journal.yaml
 .PHONY: report test lab bench clean
 
 .venv/ready: requirements.txt requirements-nodeps.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("make PYTHON=python3.11: Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --requirement requirements.txt
 	$(BIN)/pip install --quiet --no-deps --requirement requirements-nodeps.txt --editable .
 	touch $@
 
 report: .venv/ready  # the main job; DOCUMENTS=folder QUESTIONS=file RUN=name for your own files
-	$(BIN)/ragtune report $(if $(DOCUMENTS),--documents "$(DOCUMENTS)" --run "$(RUN)",notebooks/runs/journal.yaml) $(if $(QUESTIONS),--questions "$(QUESTIONS)")
+	$(BIN)/ragtune report $(if $(DOCUMENTS),--documents "$(DOCUMENTS)","$(RUN_FILE)") \
+		$(if $(QUESTIONS),--questions "$(QUESTIONS)") $(if $(RUN),--run "$(RUN)")
 
 test: .venv/ready  # the whole check, in the order it fails fastest
 	$(BIN)/ruff check .

@@ -55,6 +55,7 @@ class Sentence:
     text: str
     chunk_id: str
     date: str  # ISO date of its document, "" where there is none
+    position: int = 0  # rank among all sentences of the corpus that name something, in reading order
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,254 @@
+"""Views of the graph and of single pairs as HTML that works offline and shows hostile text as plain text."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ragtune_lib.records import Chunk, Community, Entity, Flag, QAPair, Relationship, Sentence
+from ragtune_lib.text import WORD, content_words, spoken_date
+
+# Okabe and Ito's colours, then Tol's muted ones: both are told apart by colour-blind readers.
+PALETTE = (
+    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00",
+    "#882255", "#ddcc77", "#332288", "#44aa99", "#999933", "#aa4499",
+)  # fmt: skip
+OTHER = "#b8bcc2"
+TOOLTIP_SENTENCES = 5
+TOOLTIP_COLUMNS = 72  # characters per line: vis-network does not wrap plain text
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
+PAGE_STYLE = f"""<style>
+html,body{{height:100%;margin:0;background:#fff;color:#1c1e21;font:14px/1.5 {FONT};color-scheme:light}}
+body{{display:flex;flex-direction:column}}
+.legend{{display:flex;flex-wrap:wrap;gap:4px 18px;padding:12px 16px;margin:0;list-style:none}}
+.legend i{{display:inline-block;width:11px;height:11px;border-radius:50%;margin-right:6px}}
+.caption{{padding:0 16px 12px;margin:0;color:#5f6670}}
+.card{{flex:1;min-height:0}}
+#mynetwork{{border:0!important;height:100%!important;float:none!important}}
+div.vis-tooltip{{font:13px/1.45 {FONT};white-space:pre;background:#fff;color:#1c1e21;border:1px solid #d5d9de;
+border-radius:6px;padding:8px 10px;box-shadow:0 2px 10px rgba(0,0,0,.12)}}
+</style>"""
+CARD_STYLE = f"""<style>
+.pair-card{{font:14px/1.55 {FONT};color:#1c1e21;background:#fff;border:1px solid #e1e4e8;border-radius:8px;
+padding:16px 20px;max-width:60em;overflow-wrap:anywhere}}
+.pair-card h4{{margin:12px 0 2px;font-size:12px;font-weight:600;color:#5f6670}}
+.pair-card p{{margin:0;white-space:pre-wrap}}
+.pair-card .question{{font-size:17px;font-weight:600}}
+.pair-card .tag{{display:inline-block;background:#eef1f4;border-radius:10px;padding:0 9px;margin:0 6px 6px 0;
+font-size:12px}}
+.pair-card .flag{{background:#fff3cd}} .pair-card .blocks{{background:#f8d7da}}
+.pair-card blockquote{{margin:4px 0;padding:6px 12px;border-left:3px solid #d5d9de;white-space:pre-wrap}}
+.pair-card mark{{background:#ffe9a8;color:inherit;border-radius:2px}}
+</style>"""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphView:
+    """A graph page to show in a notebook: a sandboxed frame, and one line of text where frames are not shown."""
+
+    page_html: str
+    caption: str
+    height_px: int = 600
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """What JupyterLab asks for. No same-origin right: text from documents can never reach the notebook."""
+        frame = (
+            f'<iframe sandbox="allow-scripts" style="width:100%;height:{int(self.height_px)}px;border:0" '
+            f'srcdoc="{html.escape(self.page_html, quote=True)}"></iframe><p>{html.escape(self.caption)}</p>'
+        )
+        return {"text/html": frame, "text/plain": self.caption}
+
+
+def graph_view(
+    entities: Sequence[Entity],
+    relationships: Sequence[Relationship],
+    communities: Sequence[Community],
+    max_nodes: int = 300,
+    seed: int = 17,
+    height_px: int = 600,
+) -> GraphView:
+    """The graph as the last value of a notebook cell; arguments as for `graph_page`."""
+    page = graph_page(entities, relationships, communities, max_nodes, seed)
+    return GraphView(page, _caption(entities, relationships, communities, max_nodes), height_px)
+
+
+def graph_page(
+    entities: Sequence[Entity],
+    relationships: Sequence[Relationship],
+    communities: Sequence[Community],
+    max_nodes: int = 300,
+    seed: int = 17,
+) -> str:
+    """Draw the graph as one HTML page that loads nothing from elsewhere.
+
+    Colour is the community at level 0, the twelve largest have one of their own; size is the degree; hovering shows
+    the description and the dated evidence. Positions are computed here, so the same graph gives the same page.
+
+    Args:
+        entities: nodes; each with its evidence.
+        relationships: links between them.
+        communities: of all levels; described ones give the legend its titles.
+        max_nodes: nodes drawn at most, those of highest degree. Default 300: beyond, a browser without a graphics
+            card gets slow and the picture is a tangle. At least 1.
+        seed: of the layout.
+
+    Raises:
+        ValueError: if `max_nodes` is below 1.
+    """
+    if max_nodes < 1:
+        raise ValueError(f"max_nodes={max_nodes}: at least 1 node must be drawn")
+    from pyvis.network import Network
+
+    degree = _degrees(relationships)
+    drawn = sorted(entities, key=lambda entity: (-degree[entity.id], entity.id))[:max_nodes]
+    ids = {entity.id for entity in drawn}
+    links = [link for link in relationships if link.source in ids and link.target in ids]
+    colours, legend = _colours(communities, ids)
+    positions = _positions(drawn, links, seed)
+    # directed: pyvis compares each undirected edge with all others; arrows are switched off below
+    network = Network(height="100%", width="100%", directed=True, cdn_resources="in_line")
+    for entity in drawn:
+        x, y = positions[entity.id]
+        network.add_node(
+            entity.id,
+            label=_inert(entity.name),
+            title=_tooltip(entity.name, entity.evidence),
+            color=colours.get(entity.id, OTHER),
+            size=8 + 3 * degree[entity.id] ** 0.5,
+            shape="dot",
+            x=x,
+            y=y,
+        )
+    names = {entity.id: entity.name for entity in drawn}
+    for link in links:
+        title = _tooltip(f"{names[link.source]} \u2013 {names[link.target]}", link.evidence)
+        network.add_edge(link.source, link.target, title=title, width=min(6.0, link.weight**0.5), color="#d0d4da")
+    network.set_options(
+        '{"physics":{"enabled":false},"layout":{"improvedLayout":false,"randomSeed":1},'
+        '"edges":{"smooth":false,"arrows":""},"nodes":{"font":{"size":15,"color":"#1c1e21"}},'
+        '"interaction":{"hover":true,"hideEdgesOnDrag":true,"tooltipDelay":120}}'
+    )
+    caption = _caption(entities, relationships, communities, max_nodes)
+    return _whole_page(network.generate_html(notebook=False), legend, caption)
+
+
+def _degrees(relationships: Sequence[Relationship]) -> Counter[str]:
+    return Counter(end for link in relationships for end in (link.source, link.target))
+
+
+def _colours(communities: Sequence[Community], drawn: set[str]) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """Colour of each entity, and the legend as colour and title, largest community first."""
+    coarse = [community for community in communities if community.level == 0 and drawn & set(community.entity_ids)]
+    coarse.sort(key=lambda community: (-len(community.entity_ids), community.id))
+    colours = {}
+    legend = []
+    for rank, community in enumerate(coarse):
+        colour = PALETTE[rank] if rank < len(PALETTE) else OTHER
+        colours.update(dict.fromkeys(community.entity_ids, colour))
+        if rank < len(PALETTE):
+            legend.append((colour, community.title or f"community {rank + 1}"))
+    if any(colours.get(entity_id, OTHER) == OTHER for entity_id in drawn):
+        legend.append((OTHER, "other or none"))
+    return colours, legend
+
+
+def _positions(drawn: Sequence[Entity], links: Sequence[Relationship], seed: int) -> dict[str, tuple[float, float]]:
+    """Pixel positions by a spring layout; wide enough that labels of n nodes have room."""
+    import networkx
+
+    graph = networkx.Graph()
+    graph.add_nodes_from(sorted(entity.id for entity in drawn))
+    graph.add_weighted_edges_from(sorted((link.source, link.target, link.weight) for link in links))
+    spread = 2.2 / max(1, len(drawn)) ** 0.5
+    placed = networkx.spring_layout(graph, seed=seed, iterations=100, k=spread)
+    scale = 75 * max(1, len(drawn)) ** 0.5
+    return {node: (round(float(x) * scale, 1), round(float(y) * scale, 1)) for node, (x, y) in placed.items()}
+
+
+def _tooltip(heading: str, evidence: Sequence[Sentence]) -> str:
+    lines = [heading]
+    for sentence in evidence[:TOOLTIP_SENTENCES]:
+        date = f"{spoken_date(sentence.date)}: " if sentence.date else ""
+        lines.append(_wrapped(f"{date}{sentence.text}"))
+    if len(evidence) > TOOLTIP_SENTENCES:
+        lines.append(f"and {len(evidence) - TOOLTIP_SENTENCES} more")
+    return _inert("\n\n".join(lines))
+
+
+def _wrapped(text: str) -> str:
+    import textwrap
+
+    return textwrap.fill(text[:600], TOOLTIP_COLUMNS)
+
+
+def _inert(text: str) -> str:
+    """Break the one word that makes pyvis show a title as HTML; everything else it passes on as JSON text."""
+    return text.replace("href", "hr\u200bef")
+
+
+def _caption(
+    entities: Sequence[Entity], relationships: Sequence[Relationship], communities: Sequence[Community], max_nodes: int
+) -> str:
+    coarse = sum(community.level == 0 for community in communities)
+    text = f"{len(entities)} entities, {len(relationships)} relationships, {coarse} communities at level 0"
+    hidden = len(entities) - max_nodes
+    return f"{text}; the {max_nodes} best connected are drawn" if hidden > 0 else text
+
+
+def _whole_page(page: str, legend: Sequence[tuple[str, str]], caption: str) -> str:
+    page = re.sub(r'<link\s[^>]*href="https?://[^>]*>', "", page, flags=re.DOTALL)
+    page = re.sub(r'<script\s[^>]*src="https?://[^>]*>\s*</script>', "", page, flags=re.DOTALL)
+    page = re.sub(r"<center>\s*<h1>.*?</h1>\s*</center>", "", page, flags=re.DOTALL)
+    rows = "".join(f'<li><i style="background:{colour}"></i>{html.escape(title)}</li>' for colour, title in legend)
+    top = f'<ul class="legend">{rows}</ul><p class="caption">{html.escape(caption)}</p>'
+    head, body = page.rsplit("</head>", 1)
+    body = body.replace("<body>", f"<body>{top}", 1)
+    return f"<!doctype html>\n{head}<title>Entity graph</title>{PAGE_STYLE}</head>{body}"
+
+
+def pair_card(pair: QAPair, chunks_by_id: Mapping[str, Chunk], flags: Sequence[Flag] = ()) -> str:
+    """One pair beside its source, as an HTML fragment with every text escaped.
+
+    Words of the question and the answer are marked in the source, so that a reader sees at a glance what supports it.
+
+    Args:
+        pair: the question with reasoning and answer.
+        chunks_by_id: chunks by their id; an id that is missing is named as missing.
+        flags: findings on this pair; those on other pairs are not shown.
+    """
+    tags = [pair.scope, pair.kind, f"written by {pair.writer}"]
+    badges = [f'<span class="tag">{html.escape(tag)}</span>' for tag in tags]
+    for flag in (flag for flag in flags if flag.pair_id == pair.id):
+        look = "tag flag blocks" if flag.blocks else "tag flag"
+        badges.append(f'<span class="{look}">{html.escape(f"{flag.check}: {flag.detail}")}</span>')
+    parts = [*badges, f'<p class="question">{html.escape(pair.question)}</p>']
+    if pair.reasoning:
+        parts.append(f"<h4>Reasoning</h4><p>{html.escape(pair.reasoning)}</p>")
+    parts.append(f"<h4>Answer</h4><p><b>{html.escape(pair.answer)}</b></p><h4>Source</h4>")
+    wanted = content_words(f"{pair.question} {pair.answer}")
+    for chunk_id in pair.evidence_ids:
+        chunk = chunks_by_id.get(chunk_id)
+        if chunk is None:
+            parts.append(f"<blockquote>chunk {html.escape(chunk_id)} is missing</blockquote>")
+        else:
+            date = f"<b>{html.escape(spoken_date(chunk.date))}</b>\n" if chunk.date else ""
+            parts.append(f"<blockquote>{date}{_marked(chunk.text, wanted)}</blockquote>")
+    return f'{CARD_STYLE}<div class="pair-card">{"".join(parts)}</div>'
+
+
+def _marked(text: str, wanted: set[str]) -> str:
+    """The text escaped, words that occur in `wanted` (normalised) marked."""
+    parts = []
+    end = 0
+    for word in WORD.finditer(text):
+        parts.append(html.escape(text[end : word.start()]))
+        shown = html.escape(word.group())
+        bare = re.sub(r"['\u2019]s$", "", word.group())
+        hit = not wanted.isdisjoint(content_words(word.group()) | content_words(bare))
+        parts.append(f"<mark>{shown}</mark>" if hit else shown)
+        end = word.end()
+    return "".join([*parts, html.escape(text[end:])])

@@ -1,0 +1,201 @@
+"""The buttons around `curate.Curation`: one pair beside its source, decided with a click.
+
+Importing this module loads ipywidgets, since the panel is one.
+"""
+
+from __future__ import annotations
+
+import html
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ipywidgets as widgets
+
+from ragtune_lib.curate import VIEWS, Curation
+from ragtune_lib.graph_view import pair_card
+from ragtune_lib.records import Chunk
+
+FIELDS = {"question": "60px", "reasoning": "160px", "answer": "90px", "note": "40px"}  # height of each text area
+BUTTONS = {
+    "keep": ("Keep", "success", "use the pair in the wording shown"),
+    "edit": ("Save edit", "info", "use the pair in the wording shown, as the person's own"),
+    "drop": ("Drop", "danger", "do not use the pair"),
+    "note": ("Note", "", "write the note down; it decides nothing"),
+    "undo": ("Undo", "warning", "take back the last keep, edit or drop"),
+    "previous": ("Previous", "", "the pair before this one in the list"),
+    "next": ("Next", "", "the pair after this one in the list"),
+}
+LATEST = 5  # decisions shown below the buttons
+
+
+class CurationPanel(widgets.VBox):
+    """Review of pairs in a notebook cell; all it knows is in `curation`, so a new panel goes on where one stopped.
+
+    Where no widget can be drawn (an executed notebook, a page made from it) a table of the state stands in its place.
+
+    Args:
+        curation: the state of the review.
+        chunks: the source; the evidence of each pair is shown beside it.
+        view: what to list first, one of `curate.VIEWS`.
+    """
+
+    def __init__(self, curation: Curation, chunks: Sequence[Chunk], view: str = "undecided"):
+        self.curation = curation
+        self.chunks = {chunk.id: chunk for chunk in chunks}
+        self.drafts: dict[str, tuple[str, ...]] = {}  # wordings that were left unsaved, by pair
+        self.guard = threading.RLock()  # clicks may come on another thread than the notebook's cells
+        self.pair_id: str | None = None
+        self.status, self.message, self.card, self.latest = (widgets.HTML() for _ in range(4))
+        self.filter = widgets.Dropdown(options=VIEWS, value=view, description="Show")
+        self.areas = {
+            name: widgets.Textarea(description=name.title(), layout=widgets.Layout(width="100%", height=height))
+            for name, height in FIELDS.items()
+        }
+        self.buttons = {
+            name: widgets.Button(description=label, button_style=style, tooltip=tip)
+            for name, (label, style, tip) in BUTTONS.items()
+        }
+        self._connect()
+        wrap = widgets.Layout(flex_flow="row wrap")
+        row = widgets.HBox(list(self.buttons.values()), layout=wrap)
+        half = widgets.Layout(width="50%", min_width="300px")
+        form = widgets.VBox([*self.areas.values(), row, self.message, self.latest], layout=half)
+        sides = widgets.HBox(
+            [form, widgets.VBox([self.card], layout=half)], layout=widgets.Layout(flex_flow="row wrap")
+        )
+        super().__init__([widgets.HBox([self.filter, self.status]), sides])
+        self._run(self._first)
+
+    def _connect(self) -> None:
+        actions: dict[str, Callable[[], None]] = {
+            "keep": self._keep,
+            "edit": lambda: self._decide("edit"),
+            "drop": lambda: self._decide("drop"),
+            "note": self._note,
+            "undo": self._undo,
+            "previous": lambda: self._move(-1),
+            "next": lambda: self._move(1),
+        }
+        for name, action in actions.items():
+            self.buttons[name].on_click(lambda _, action=action: self._run(action))
+        self.filter.observe(lambda _: self._run(self._first), names="value")
+
+    def _run(self, action: Callable[[], None]) -> None:
+        """Run one callback; an error is shown in the panel, since a notebook hides what a callback raises."""
+        with self.guard:
+            self.message.value = ""
+            try:
+                action()
+                self._draw_status()
+            except Exception as error:  # noqa: BLE001  the panel is the last place that can show it
+                text = html.escape(f"{type(error).__name__}: {error}")
+                self.message.value = f"<b style='color:#b00020'>{text}</b>"
+
+    def _wording(self) -> dict[str, str]:
+        return {name: self.areas[name].value for name in ("question", "reasoning", "answer")}
+
+    def _stored(self) -> dict[str, str]:
+        pair = self.curation.pair(self._current())
+        return {"question": pair.question, "reasoning": pair.reasoning, "answer": pair.answer}
+
+    def _current(self) -> str:
+        if self.pair_id is None:
+            raise ValueError("no pair is shown; choose another list")
+        return self.pair_id
+
+    def _keep(self) -> None:
+        """Keep what is shown: typing a correction and pressing Keep must not lose the correction."""
+        original = self.curation.pairs[self._current()]
+        shown = (original.question, original.reasoning, original.answer)
+        self._decide("keep" if tuple(self._wording().values()) == shown else "edit")
+
+    def _decide(self, action: str) -> None:
+        pair_id = self._current()
+        before = self.curation.queue(self.filter.value)
+        self.curation.decide(pair_id, action, **(self._wording() if action == "edit" else {}))
+        self.drafts.pop(pair_id, None)
+        after = before[before.index(pair_id) + 1 :] if pair_id in before else []
+        left = self.curation.queue(self.filter.value)
+        self._show(next((other for other in after if other in left), next(iter(left), None)))
+
+    def _note(self) -> None:
+        self.curation.decide(self._current(), "note", note=self.areas["note"].value)
+        self.areas["note"].value = ""
+
+    def _undo(self) -> None:
+        undone = self.curation.undo()
+        if undone is None:
+            raise ValueError("nothing to undo")
+        self._leave()
+        self._show(undone.pair_id)
+        self.message.value = f"taken back: {undone.action}"
+
+    def _move(self, step: int) -> None:
+        queue = self.curation.queue(self.filter.value)
+        self._leave()
+        if self.pair_id in queue:
+            self._show(queue[min(max(queue.index(self.pair_id) + step, 0), len(queue) - 1)])
+        else:
+            self._show(next(iter(queue), None))
+
+    def _first(self) -> None:
+        self._leave()
+        queue = self.curation.queue(self.filter.value)
+        undecided = (pair_id for pair_id in queue if self.curation.state(pair_id) == "undecided")
+        self._show(next(undecided, next(iter(queue), None)))
+
+    def _leave(self) -> None:
+        """Remember a wording that was typed and not saved."""
+        if self.pair_id is None:
+            return
+        self.drafts.pop(self.pair_id, None)
+        if self._wording() != self._stored():
+            self.drafts[self.pair_id] = tuple(self._wording().values())
+
+    def _show(self, pair_id: str | None) -> None:
+        self.pair_id = pair_id
+        for area in self.areas.values():
+            area.value, area.disabled = "", pair_id is None
+        if pair_id is None:
+            self.card.value = "<i>No pair is left in this list.</i>"
+            return
+        pair = self.curation.pair(pair_id)
+        wording = self.drafts.get(pair_id, (pair.question, pair.reasoning, pair.answer))
+        for name, text in zip(("question", "reasoning", "answer"), wording, strict=True):
+            self.areas[name].value = text
+        self.card.value = pair_card(pair, self.chunks, self.curation.flags.get(pair_id, ()))
+
+    def _draw_status(self) -> None:
+        queue = self.curation.queue(self.filter.value)
+        place = f"{queue.index(self.pair_id) + 1} of {len(queue)}" if self.pair_id in queue else f"{len(queue)} pairs"
+        shown = f"; this one: {self.curation.state(self.pair_id)}" if self.pair_id else ""
+        self.status.value = f"{html.escape(self.summary())}. List: {place}{shown}"
+        events = self.curation.history()[-LATEST:]
+        lines = [f"{event.action}: {self.curation.pair(event.pair_id).question} {event.note}" for event in events]
+        self.latest.value = "".join(f"<div>{html.escape(line)}</div>" for line in reversed(lines))
+
+    def summary(self) -> str:
+        """One line of plain text: how far the review is."""
+        counts = self.curation.counts()
+        decided = ", ".join(f"{counts[name]} {name}" for name in ("keep", "edit", "drop"))
+        line = f"{counts['decided']} of {counts['pairs']} decided ({decided}); {counts['blocked']} blocked by checks"
+        unread = len(self.curation.problems)
+        return f"{line}; {unread} lines of {self.curation.path.name} not used" if unread else line
+
+    def table(self, rows: int = 20) -> str:
+        """The state as escaped HTML that needs no widget: the counts and the first pairs in order."""
+        cells = []
+        for pair_id in list(self.curation.pairs)[:rows]:
+            pair = self.curation.pair(pair_id)
+            checks = ", ".join(flag.check for flag in self.curation.flags.get(pair_id, ()))
+            line = (self.curation.state(pair_id), pair.scope, pair.question, pair.answer, checks)
+            cells.append("".join(f"<td>{html.escape(text)}</td>" for text in line))
+        head = "".join(f"<th>{name}</th>" for name in ("state", "scope", "question", "answer", "flags"))
+        body = "".join(f"<tr>{row}</tr>" for row in cells)
+        return f"<p>{html.escape(self.summary())}</p><table><tr>{head}</tr>{body}</table>"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        """The widget where it can live, a table and a line of text elsewhere."""
+        bundle = dict(super()._repr_mimebundle_(**kwargs) or {})
+        return {**bundle, "text/html": self.table(), "text/plain": self.summary()}

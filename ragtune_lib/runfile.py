@@ -1,0 +1,136 @@
+"""What a run file asks for, and whether it can be done: names, types and input files, checked before anything starts.
+
+papermill merely warns about a parameter that a notebook does not have; here a misspelt name is an error that suggests
+the nearest one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ragtune_lib.stages import STAGES, Stage, parameter_types, tree_hash
+from ragtune_lib.store import ROOT
+
+NOTEBOOKS = ROOT / "notebooks"
+PLAIN_TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a run file says."""
+
+    run: str  # name of the folder under outputs/
+    documents: str  # folder, relative to the project or absolute
+    questions: str = ""  # held-out questions file; "" has them generated
+    seed: int | None = None  # None leaves each notebook's own default
+    student: str | None = None  # the model that is tuned; None likewise
+    notebooks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def common(self) -> dict[str, Any]:
+        """Parameters that each notebook gets which has them."""
+        values = {"run": self.run, "documents": self.documents, "questions": self.questions, "interactive": False}
+        optional = {"seed": self.seed, "student": self.student}
+        return values | {name: value for name, value in optional.items() if value is not None}
+
+
+def project_path(path: Path) -> str:
+    """Relative to the project where it lies inside, so that a copied project gives the same keys."""
+    full = path.expanduser().resolve()
+    return full.relative_to(ROOT).as_posix() if full.is_relative_to(ROOT) else str(full)
+
+
+def read_run_file(path: Path) -> Run:
+    """Read a run file (YAML).
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: for broken YAML, an unknown or a missing key, or a value of the wrong kind; names the file.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: expected `key: value` lines, at least `run` and `documents`")
+    kinds = {"run": "str", "documents": "str", "questions": "str", "seed": "int", "student": "str", "notebooks": "dict"}
+    for name, value in values.items():
+        _known(str(name), list(kinds), f"{path}: key")
+        if name == "notebooks" and value is None:
+            values = values | {name: {}}
+        elif value is not None or name in ("run", "documents"):
+            _typed(value, kinds[name], f"{path}: {name}")
+    missing = [name for name in ("run", "documents") if name not in values]
+    if missing:
+        raise ValueError(f"{path}: `{missing[0]}` is missing")
+    return Run(**({"questions": ""} | {name: value for name, value in values.items() if value is not None}))
+
+
+def stage_parameters(run: Run, notebooks: Path = NOTEBOOKS, stages: Sequence[Stage] = STAGES) -> dict[str, dict]:
+    """What is injected into each notebook, by stage.
+
+    Raises:
+        FileNotFoundError: if a notebook is missing.
+        ValueError: for an unknown notebook or parameter, with the nearest name and the list, or for a value that does
+            not fit the parameter's annotation.
+    """
+    names = [stage.name for stage in stages]
+    for name, values in run.notebooks.items():
+        _known(str(name), names, "notebook")
+        _typed(values, "dict", f"notebook {name}")
+    result = {}
+    for name in names:
+        types = parameter_types(notebooks / f"{name}.ipynb")
+        asked = run.notebooks.get(name, {})
+        for parameter in asked:
+            _known(str(parameter), list(types), f"{name}: parameter")
+        values = {key: value for key, value in run.common().items() if key in types} | dict(asked)
+        result[name] = {key: _typed(value, types[key], f"{name}.{key}") for key, value in values.items()}
+    return result
+
+
+def _known(name: str, names: Sequence[str], what: str) -> None:
+    if name not in names:
+        near = difflib.get_close_matches(name, names, 1, 0.5)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"{what} {name!r} is unknown; {hint}known: {', '.join(names)}")
+
+
+def _typed(value: Any, kind: str, where: str) -> Any:
+    """The value as the annotation wants it; YAML reads `1e-3` as a word and `1` as an integer."""
+    if kind == "float" and isinstance(value, int | str) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except ValueError as error:
+            raise ValueError(f"{where}: expected float, got {value!r}") from error
+    wanted = PLAIN_TYPES.get(kind.split("[")[0])
+    if wanted and (not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool)):
+        raise ValueError(f"{where}: expected {kind}, got {value!r}")
+    return value
+
+
+def input_hashes(run: Run) -> dict[str, str]:
+    """Content hash of the documents folder and the questions file, after looking whether they can be used at all.
+
+    Raises:
+        FileNotFoundError: if one is missing.
+        ValueError: if the folder is empty or a question is malformed; names file and line.
+    """
+    documents, questions = ROOT / run.documents, ROOT / run.questions
+    if not documents.is_dir():
+        raise FileNotFoundError(f"documents: there is no folder {documents}")
+    if not any(item.is_file() for item in documents.rglob("*")):
+        raise ValueError(f"documents: the folder {documents} holds no file")
+    if not run.questions:
+        return {"documents": tree_hash(documents), "questions": ""}
+    from ragtune_lib.questions import read_questions
+
+    if not questions.is_file():
+        raise FileNotFoundError(f"questions: there is no file {questions}")
+    read_questions(questions)
+    return {"documents": tree_hash(documents, without=[questions]), "questions": tree_hash(questions)}

@@ -1,0 +1,353 @@
+"""From graph and chunks to question-answer pairs, local and global, with the evidence recalled before the answer.
+
+Answers are made of source sentences, so they are faithful by construction; what varies is the wording of the
+questions. Local pairs ask for one fact of one chunk: one per entity and one per relationship named there, filled up
+with further wordings. Global pairs need several chunks: an entity, a relationship, a community, a theme, a month or a
+season, and how something changed. "Absent" pairs teach the model to say that the documents do not answer.
+
+Source of the plan: RAG-Tuned-LLM (arXiv 2503.16071), where an LLM words both questions and answers.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from ragtune_lib.ask import ask, spans, third_person
+from ragtune_lib.records import Chunk, Community, Entity, QAPair, Relationship, Sentence
+from ragtune_lib.store import content_id
+from ragtune_lib.text import MONTHS, content_words, normalize, sentences, spoken_date
+
+# a sentence that starts like this leans on the one before it and makes no sense alone
+LEANS = re.compile(r"(?:It|He|She|They|This|That|These|Those|His|Her|Their|Its|Both|Neither|So|But|Then|There)\b")
+MONTH_GROUPS = {"winter": (12, 1, 2), "spring": (3, 4, 5), "summer": (6, 7, 8), "autumn": (9, 10, 11)}
+THEMES = (
+    "money, costs and savings", "health, illness and injury", "moods and feelings", "food and meals", "work and the job",
+    "plans that failed or were given up", "mistakes and corrections", "friendship", "family", "neighbours and quarrels",
+    "animals", "home and housing", "travel and journeys", "music and celebrations", "repairs and things that broke",
+    "good news and successes", "losses and goodbyes", "learning something new",
+)  # fmt: skip
+ABSENT_ATTRIBUTES = (
+    "favourite colour", "middle name", "telephone number", "star sign", "shoe size", "blood group", "date of birth",
+    "home town", "favourite film", "first school", "email address", "height", "favourite football team", "wedding date",
+)  # fmt: skip
+LOCAL_ABOUT = (
+    "What does the {corpus} say about {name} and {words}?",
+    "What happened with {name} and {words}?",
+    "What do we learn about {name}, {words}?",
+    "{name} and {words}: what does the {corpus} tell?",
+)
+LOCAL_BETWEEN = (
+    "What connects {a} and {b}, {words}?",
+    "What does the {corpus} say about {a} and {b}, {words}?",
+    "{a}, {b} and {words}: what happened?",
+)
+GLOBAL_ENTITY = (
+    "What does the {corpus} tell about {name} as a whole?",
+    "Who or what is {name}, and why does {name} matter?",
+    "Describe the part that {name} plays over the whole time.",
+    "What are the main things that happened with {name}?",
+)
+GLOBAL_CHANGE = (
+    "How did things change with {name} over time?",
+    "How did the story of {name} go from beginning to end?",
+    "Compare the first and the last mentions of {name}.",
+)
+GLOBAL_RELATIONSHIP = ("How are {a} and {b} connected?", "What is the story of {a} and {b}?")
+GLOBAL_COMMUNITY = ("What story do {names} belong to?", "What ties {names} together?")
+GLOBAL_THEME = (
+    "What does the {corpus} say about {name} overall?",
+    "Which events have to do with {name}?",
+    "What role do {name} play?",
+)
+GLOBAL_PERIOD = ("What happened in {name}?", "What was {name} like?", "Sum up {name}.")
+ABSENT_QUESTION = ("What is {name}'s {words}?", "Does the {corpus} say what {name}'s {words} is?")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the generator may vary; every field is a parameter of notebook 03."""
+
+    corpus: str = "documents"  # how questions call the corpus
+    narrator: str = "the narrator"  # how questions call a first-person writer
+    phrasings: int = 6  # wordings per fact of a local pair, at least
+    global_phrasings: int = 2  # wordings per global topic
+    global_sentences: int = 5  # source sentences in a global answer
+    absent: int = 48  # pairs that teach abstention
+    seed: int = 17
+
+
+def evidence_units(chunks: Sequence[Chunk], longest: int = 40) -> list[Sentence]:
+    """Sentences of all chunks, each joined to the one before it where it cannot stand alone.
+
+    Args:
+        chunks: in document order; a sentence that lies in two overlapping chunks is taken once.
+        longest: words; a join that would be longer is not made.
+    """
+    units: list[Sentence] = []
+    seen: set[tuple[str, str]] = set()
+    for chunk in chunks:
+        fresh = []
+        for text in sentences(chunk.text):
+            if (chunk.document_id, text) in seen or not re.search(r"\w", text):
+                continue
+            seen.add((chunk.document_id, text))
+            leans = LEANS.match(text) or len(text.split()) < 5
+            if fresh and leans and len(fresh[-1].split()) + len(text.split()) <= longest:
+                fresh[-1] = f"{fresh[-1]} {text}"
+            else:
+                fresh.append(text)
+        units += [Sentence(text, chunk.id, chunk.date) for text in fresh]
+    return units
+
+
+def recall(unit: Sentence, with_year: bool) -> str:
+    """How a source sentence is quoted in reasoning and answers: its date, then its words."""
+    day = spoken_date(unit.date)
+    return f"On {day if with_year else day.rsplit(' ', 1)[0]}: {unit.text}" if day else unit.text
+
+
+def local_pairs(units: Sequence[Sentence], entities: Sequence[Entity], settings: Settings) -> list[QAPair]:
+    """One pair per entity and per relationship in each unit, then more wordings up to `settings.phrasings`.
+
+    Questions that ask for a span have that span as the answer, the others the whole unit; the reasoning is the
+    unit with its date. Entities are looked up by their spelling.
+    """
+    chooser = random.Random(settings.seed)
+    rare = _rarity(units)
+    with_year = spans_years(units)
+    by_chunk = entities_by_chunk(entities)
+    pairs: list[QAPair] = []
+    for unit in units:
+        inside = [entity.name for entity in by_chunk[unit.chunk_id] if _names(unit.text, entity.name)]
+        asked = _span_questions(unit, inside, settings.narrator)
+        chooser.shuffle(asked)
+        made: list[tuple[str, str, str]] = []  # kind, question, answer
+
+        def take(
+            kind: str,
+            needed: Sequence[str],
+            otherwise: str,
+            asked: list = asked,
+            made: list = made,
+            unit: Sentence = unit,
+        ) -> None:
+            for position, (question, answer) in enumerate(asked):
+                if all(_names(question + " " + answer, name) for name in needed):
+                    made.append((kind, question, answer))
+                    del asked[position]
+                    return
+            made.append((kind, third_person(otherwise, settings.narrator), unit.text))
+
+        for name in inside:
+            form = chooser.choice(LOCAL_ABOUT)
+            take(
+                "entity",
+                [name],
+                form.format(corpus=settings.corpus, name=name, words=_keywords(unit.text, [name], rare, chooser)),
+            )
+        for index, a in enumerate(inside):
+            for b in inside[index + 1 :]:
+                words = _keywords(unit.text, [a, b], rare, chooser)
+                take(
+                    "relationship",
+                    [a, b],
+                    chooser.choice(LOCAL_BETWEEN).format(corpus=settings.corpus, a=a, b=b, words=words),
+                )
+        made += [("sentence", question, answer) for question, answer in asked[: max(0, settings.phrasings - len(made))]]
+        while len(made) < settings.phrasings:
+            words = _keywords(unit.text, [], rare, chooser, most=3)
+            made.append(("sentence", f"What does the {settings.corpus} say about {words}?", unit.text))
+        fact = content_id("unit", unit.text, unit.chunk_id)
+        for kind, question, answer in made:
+            pairs.append(make_pair("local", kind, question, recall(unit, with_year), answer, [unit], "template", fact))
+    return unique(pairs)
+
+
+def global_pairs(
+    units: Sequence[Sentence],
+    entities: Sequence[Entity],
+    relationships: Sequence[Relationship],
+    communities: Sequence[Community],
+    embed: Callable,
+    settings: Settings,
+) -> list[QAPair]:
+    """Pairs that need several chunks, each topic in `settings.global_phrasings` wordings.
+
+    The answer of a topic is up to `settings.global_sentences` units, spread over time and chosen for how central
+    they are to the topic (cosine with the mean of the topic's units), in date order.
+    """
+    vectors = embed([unit.text for unit in units])
+    mentions = mentions_of(units, entities)
+    names = {entity.id: entity.name for entity in entities}
+    topics: list[tuple[str, str, dict[str, str], Sequence[str], list[int]]] = []  # kind, key, fill, forms, units
+    for entity in entities:
+        found = mentions[entity.id]
+        if len(found) >= 2:
+            topics.append(("entity", entity.id, {"name": entity.name}, GLOBAL_ENTITY, found))
+        if len(found) >= 3 and len({units[position].date for position in found}) >= 3:
+            topics.append(("change", entity.id, {"name": entity.name}, GLOBAL_CHANGE, found))
+    for edge in relationships:
+        found = sorted(set(mentions[edge.source]) & set(mentions[edge.target]))
+        if len(found) >= 2:
+            fill = {"a": names[edge.source], "b": names[edge.target]}
+            topics.append(("relationship", edge.id, fill, GLOBAL_RELATIONSHIP, found))
+    for community in communities:
+        found = sorted({position for member in community.entity_ids for position in mentions[member]})
+        if len(found) >= 2 and len(community.entity_ids) >= 2:
+            topics.append(("community", community.id, {"names": community.title}, GLOBAL_COMMUNITY, found))
+    topics += [("period", name, {"name": name}, GLOBAL_PERIOD, found) for name, found in periods(units)]
+    for theme, found in themes(units, vectors, embed, settings.global_sentences + 2):
+        topics.append(("theme", theme, {"name": theme}, GLOBAL_THEME, found))
+    chooser = random.Random(settings.seed + 1)
+    with_year = spans_years(units)
+    pairs = []
+    for kind, key, fill, forms, found in topics:
+        chosen = [units[position] for position in digest(found, vectors, settings.global_sentences)]
+        told = " ".join(recall(unit, with_year) for unit in chosen)
+        for form in chooser.sample(forms, min(settings.global_phrasings, len(forms))):
+            question = third_person(form.format(corpus=settings.corpus, **fill), settings.narrator)
+            pairs.append(make_pair("global", kind, question, told, told, chosen, "template", content_id(kind, key)))
+    return unique(pairs)
+
+
+def absent_pairs(units: Sequence[Sentence], entities: Sequence[Entity], settings: Settings) -> list[QAPair]:
+    """Questions that the documents do not answer, so that the model learns to say so.
+
+    Known names are asked for attributes whose words stand nowhere in the documents.
+    """
+    chooser = random.Random(settings.seed + 2)
+    known = {word for unit in units for word in content_words(unit.text)}
+    attributes = [attribute for attribute in ABSENT_ATTRIBUTES if not content_words(attribute) <= known]
+    people = [
+        entity.name
+        for entity in sorted(entities, key=lambda entity: (-len(entity.evidence), entity.id))
+        if entity.kind == "name"
+    ]
+    asked = [(name, attribute) for name in people[:40] for attribute in attributes]
+    refusal = f"The {settings.corpus} does not say." if settings.corpus != "documents" else "The documents do not say."
+    pairs = []
+    for name, attribute in chooser.sample(asked, min(settings.absent, len(asked))):
+        question = chooser.choice(ABSENT_QUESTION).format(corpus=settings.corpus, name=name, words=attribute)
+        pairs.append(
+            make_pair("local", "absent", question, "", refusal, [], "template", content_id("absent", name, attribute))
+        )
+    return unique(pairs)
+
+
+def make_pair(
+    scope: str,
+    kind: str,
+    question: str,
+    reasoning: str,
+    answer: str,
+    evidence: Iterable[Sentence],
+    writer: str,
+    fact: str,
+) -> QAPair:
+    """Build a pair whose id comes from its words."""
+    ids = tuple(sorted({unit.chunk_id for unit in evidence}))
+    return QAPair(content_id(question, reasoning, answer), scope, kind, question, reasoning, answer, ids, writer, fact)
+
+
+def unique(pairs: Iterable[QAPair]) -> list[QAPair]:
+    """Pairs without repetitions of the same words, order kept."""
+    return list({pair.id: pair for pair in pairs}.values())
+
+
+def spans_years(units: Sequence[Sentence]) -> bool:
+    """Whether dates need their year to be told apart."""
+    return len({unit.date[:4] for unit in units if unit.date}) > 1
+
+
+def entities_by_chunk(entities: Sequence[Entity]) -> dict[str, list[Entity]]:
+    """Entities of each chunk, longest name first."""
+    found: dict[str, list[Entity]] = defaultdict(list)
+    for entity in sorted(entities, key=lambda entity: (-len(entity.name), entity.id)):
+        for chunk_id in entity.chunk_ids:
+            found[chunk_id].append(entity)
+    return found
+
+
+def mentions_of(units: Sequence[Sentence], entities: Sequence[Entity]) -> dict[str, list[int]]:
+    """Positions of the units that hold an evidence sentence of each entity, in order."""
+    by_chunk: dict[str, list[int]] = defaultdict(list)
+    for position, unit in enumerate(units):
+        by_chunk[unit.chunk_id].append(position)
+    return {
+        entity.id: sorted(
+            {
+                position
+                for sentence in entity.evidence
+                for position in by_chunk[sentence.chunk_id]
+                if sentence.text in units[position].text
+            }
+        )
+        for entity in entities
+    }
+
+
+def periods(units: Sequence[Sentence]) -> list[tuple[str, list[int]]]:
+    """Months and seasons that hold dated units of at least two chunks, with their units."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for position, unit in enumerate(units):
+        if unit.date:
+            year, month = unit.date[:4], int(unit.date[5:7])
+            groups[f"{MONTHS[month - 1]} {year}"].append(position)
+            season = next(name for name, months in MONTH_GROUPS.items() if month in months)
+            groups[f"the {season}"].append(position)
+    return [(name, found) for name, found in groups.items() if len({units[at].chunk_id for at in found}) >= 2]
+
+
+def themes(units: Sequence[Sentence], vectors: object, embed: Callable, count: int) -> list[tuple[str, list[int]]]:
+    """The units nearest to each general theme (cosine of sentence embeddings)."""
+    import numpy as np
+
+    if not units:
+        return []
+    near = embed(list(THEMES)) @ np.asarray(vectors).T
+    return [
+        (theme, sorted(np.argsort(-row, kind="stable")[:count].tolist()))
+        for theme, row in zip(THEMES, near, strict=True)
+    ]
+
+
+def digest(found: Sequence[int], vectors: object, count: int) -> list[int]:
+    """Choose at most `count` of the units, spread over the whole stretch, each the most central of its part."""
+    import numpy as np
+
+    if len(found) <= count:
+        return list(found)
+    centre = np.asarray(vectors)[list(found)].mean(0)
+    parts = np.array_split(np.asarray(found), count)
+    return [int(max(part, key=lambda position: float(np.asarray(vectors)[position] @ centre))) for part in parts]
+
+
+def _names(text: str, name: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None
+
+
+def _span_questions(unit: Sentence, names: list[str], narrator: str) -> list[tuple[str, str]]:
+    found = []
+    for sentence in sentences(unit.text):
+        for start, end, word in spans(sentence, [name for name in names if name in sentence]):
+            question = ask(sentence, start, end, word, narrator)
+            if 4 <= len(question.split()) <= 28 and len(content_words(question)) >= 2:
+                found.append((question, sentence[start:end].removeprefix("because ")))
+    return found
+
+
+def _rarity(units: Sequence[Sentence]) -> Counter:
+    return Counter(word for unit in units for word in content_words(unit.text))
+
+
+def _keywords(text: str, without: Sequence[str], counts: Counter, chooser: random.Random, most: int = 2) -> str:
+    """A few telling words of a sentence: rare in the corpus, in the order of the sentence."""
+    banned = set(normalize(" ".join(without)).split())
+    candidates = sorted(content_words(text) - banned, key=lambda word: (counts[word], word))[: most + 3]
+    chosen = set(chooser.sample(candidates, min(most, len(candidates))))
+    ordered = [word for word in dict.fromkeys(normalize(text).split()) if word in chosen]
+    return " and ".join(ordered) or "this"

@@ -1,0 +1,95 @@
+"""Kept pairs become training examples: the form of the answer, the validation split, the label mask."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from ragtune_lib.models import chat_prompt
+from ragtune_lib.records import Example, Problem, QAPair
+from ragtune_lib.store import content_id
+
+Form = Literal["evidence_then_answer", "evidence", "answer"]
+INSTRUCTION = "Answer briefly."  # the one answer-length instruction of every system, in training and in evaluation
+
+
+def target_text(pair: QAPair, form: Form) -> str:
+    """What the assistant says for a pair.
+
+    Args:
+        pair: a question-answer pair.
+        form: "evidence_then_answer" recalls the source and ends with the answer, where the source does not already
+            end the thought; "evidence" recalls the source alone; "answer" leaves the reasoning out.
+    """
+    if form == "answer" or not pair.reasoning:
+        return pair.answer
+    if form == "evidence" or pair.answer in (pair.reasoning, "") or pair.reasoning.endswith(pair.answer):
+        return pair.reasoning
+    return f"{pair.reasoning} So: {pair.answer.rstrip('.')}."
+
+
+def make_examples(
+    pairs: Sequence[QAPair], form: Form = "evidence_then_answer", validation_facts: int = 48, seed: int = 17
+) -> list[Example]:
+    """Turn pairs into examples and hold one wording of some facts out for validation.
+
+    The facts stay in training (a memory must be trained on all of them); what is held out is a wording. Only facts
+    with at least three wordings give one away, and half of the held-out ones are global where there are enough.
+
+    Args:
+        pairs: kept pairs.
+        form: see `target_text`.
+        validation_facts: how many wordings to hold out; never more than a tenth of all pairs.
+        seed: for the choice.
+    """
+    wordings: dict[str, list[QAPair]] = defaultdict(list)
+    for pair in pairs:
+        wordings[pair.fact_id].append(pair)
+    chooser = random.Random(seed)
+    local = sorted(fact for fact, group in wordings.items() if len(group) >= 3 and group[0].scope == "local")
+    wide = sorted(fact for fact, group in wordings.items() if len(group) >= 2 and group[0].scope == "global")
+    count = min(validation_facts, len(pairs) // 10)
+    chosen = chooser.sample(wide, min(count // 3, len(wide)))
+    chosen += chooser.sample(local, min(count - len(chosen), len(local)))
+    held = {max(wordings[fact], key=_validation_worth).id for fact in chosen}
+    return [
+        Example(
+            id=content_id(pair.id, form),
+            pair_id=pair.id,
+            question=pair.question,
+            target=target_text(pair, form),
+            split="validation" if pair.id in held else "train",
+        )
+        for pair in pairs
+    ]
+
+
+def _validation_worth(pair: QAPair) -> tuple[bool, str]:
+    """Prefer questions with a short answer, which can be scored: a span and not a whole sentence."""
+    return (pair.answer not in pair.reasoning or len(pair.answer) < len(pair.reasoning) / 2, pair.id)
+
+
+def tokenize(example: Example, tokenizer: Any) -> dict[str, list[int]]:
+    """Token ids and labels of one example; labels are -100 (ignored) on all but the target and its end token."""
+    prompt = tokenizer(chat_prompt(tokenizer, example.question, INSTRUCTION), add_special_tokens=False)["input_ids"]
+    end = "<|im_end|>" if "<|im_end|>" in tokenizer.get_vocab() else tokenizer.eos_token
+    target = tokenizer(example.target + end, add_special_tokens=False)["input_ids"]
+    return {"input_ids": prompt + target, "labels": [-100] * len(prompt) + target}
+
+
+def within_limit(
+    examples: Sequence[Example], tokenizer: Any, max_tokens: int
+) -> tuple[list[Example], list[dict[str, list[int]]], list[Problem]]:
+    """Tokenize; examples longer than `max_tokens` are refused and counted, never cut."""
+    kept, rows, problems = [], [], []
+    for example in examples:
+        row = tokenize(example, tokenizer)
+        if len(row["input_ids"]) <= max_tokens:
+            kept.append(example)
+            rows.append(row)
+        else:
+            reason = f"{len(row['input_ids'])} tokens, more than max_tokens={max_tokens}; raise it or shorten the pair"
+            problems.append(Problem("05_finetune", example.pair_id, reason))
+    return kept, rows, problems

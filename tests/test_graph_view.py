@@ -1,0 +1,126 @@
+import html
+import re
+
+import pytest
+
+from ragtune_lib.graph_view import PALETTE, graph_page, graph_view, pair_card
+from ragtune_lib.records import Chunk, Community, Entity, Flag, QAPair, Relationship, Sentence
+
+HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)"> href="https://evil.example/" \'"&'
+
+
+def an_entity(number, name="Ilse"):
+    evidence = (Sentence(f"{name} sang.", "c", "2025-03-09"),)
+    return Entity(f"n{number:03}", name, "name", f"{name} sang.", evidence, ("c",))
+
+
+def a_link(a, b):
+    evidence = (Sentence("Both sang.", "c", "2025-03-10"),)
+    return Relationship(f"{a}-{b}", f"n{a:03}", f"n{b:03}", 1.0, "", evidence, ("c",))
+
+
+def node_ids(page):
+    return set(re.findall(r'"id": "(n\d{3})"', page))
+
+
+def test_the_page_loads_nothing_from_elsewhere():
+    page = graph_page([an_entity(1), an_entity(2)], [a_link(1, 2)], [])
+    assert not re.search(r'(?:src|href)\s*=\s*["\']?https?://', page)
+    assert page.startswith("<!doctype html>")
+    assert node_ids(page) == {"n001", "n002"}
+
+
+def test_tooltips_show_dated_evidence():
+    page = graph_page([an_entity(1), an_entity(2)], [a_link(1, 2)], [])
+    assert "9 March 2025: Ilse sang." in page
+    assert "10 March 2025: Both sang." in page
+
+
+def test_hostile_text_stays_text():
+    entities = [an_entity(1, HOSTILE), an_entity(2)]
+    communities = [Community("k", 0, "", ("n001", "n002"), HOSTILE, HOSTILE, ())]
+    page = graph_page(entities, [a_link(1, 2)], communities)
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+    assert "div.popup" not in page  # the look that pyvis chooses when it will show titles as HTML
+    assert page.count("</script>") == graph_page([], [], []).count("</script>")
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_few_nodes_and_no_links_are_drawn(count):
+    assert len(node_ids(graph_page([an_entity(n) for n in range(count)], [], []))) == count
+
+
+def test_only_the_best_connected_are_drawn_and_the_caption_says_so():
+    entities = [an_entity(n) for n in range(6)]
+    page = graph_page(entities, [a_link(4, 5), a_link(3, 4)], [], max_nodes=3)
+    assert node_ids(page) == {"n003", "n004", "n005"}
+    assert "6 entities, 2 relationships, 0 communities at level 0; the 3 best connected are drawn" in page
+
+
+def test_the_largest_community_has_the_first_colour_and_a_legend_entry():
+    communities = [
+        Community("small", 0, "", ("n003",), "Small", "", ()),
+        Community("large", 0, "", ("n001", "n002"), "Large & co", "", ()),
+        Community("fine", 1, "large", ("n001",), "Fine", "", ()),
+    ]
+    page = graph_page([an_entity(n) for n in range(1, 5)], [], communities)
+    assert f'background:{PALETTE[0]}"></i>Large &amp; co' in page
+    assert page.count(f'"color": "{PALETTE[0]}"') == 2
+    assert "Fine" not in page
+    assert "other or none" in page
+
+
+def test_the_same_graph_gives_the_same_page():
+    entities, links = [an_entity(n) for n in range(5)], [a_link(0, 1), a_link(1, 2)]
+    assert graph_page(entities, links, []) == graph_page(entities, links, [])
+
+
+def test_no_node_at_all_cannot_be_asked_for():
+    with pytest.raises(ValueError, match="max_nodes=0"):
+        graph_page([], [], [], max_nodes=0)
+
+
+def test_the_notebook_view_is_a_sandboxed_frame_with_a_text_beside_it():
+    view = graph_view([an_entity(1, HOSTILE)], [], [])
+    bundle = view._repr_mimebundle_()
+    sandbox, source = re.search(r'<iframe sandbox="([^"]*)" [^>]*srcdoc="([^"]*)"', bundle["text/html"]).groups()
+    assert sandbox == "allow-scripts"
+    assert html.unescape(source) == view.page_html
+    assert bundle["text/plain"] == "1 entities, 0 relationships, 0 communities at level 0"
+
+
+def a_pair(**changes):
+    values = {
+        "id": "p", "scope": "local", "kind": "entity", "question": "What did Ilse bake?", "reasoning": "She wrote it.",
+        "answer": "plum cake", "evidence_ids": ("c",), "writer": "template", "fact_id": "f",
+    }  # fmt: skip
+    return QAPair(**(values | changes))
+
+
+SOURCE = {"c": Chunk("c", "d", 0, 40, "Ilse's oven: she baked a plum cake today.", "2025-03-09")}
+
+
+def test_the_card_marks_shared_words_in_the_source():
+    card = pair_card(a_pair(), SOURCE)
+    assert re.findall(r"<mark>([^<]*)</mark>", card) == ["Ilse&#x27;s", "plum", "cake"]
+    assert "9 March 2025" in card
+    assert all(
+        text in card for text in ("What did Ilse bake?", "She wrote it.", "written by template", "local", "entity")
+    )
+
+
+def test_the_card_shows_its_own_flags_only():
+    flags = [Flag("p", "number", "14 is not in the source", True), Flag("other", "name", "Tomas", False)]
+    card = pair_card(a_pair(), SOURCE, flags)
+    assert "number: 14 is not in the source" in card
+    assert "Tomas" not in card
+
+
+def test_the_card_escapes_every_text_and_names_a_missing_source():
+    pair = a_pair(question=HOSTILE, reasoning=HOSTILE, answer=HOSTILE, writer=HOSTILE, evidence_ids=("c", "<gone>"))
+    source = {"c": Chunk("c", "d", 0, len(HOSTILE), HOSTILE, "")}
+    card = pair_card(pair, source, [Flag("p", "name", HOSTILE, False)])
+    assert "<script" not in card
+    assert "<img" not in card
+    assert "&lt;gone&gt; is missing" in card

@@ -1,0 +1,93 @@
+"""The project as a whole: light imports, one story in the README, pins that cover what is asked for."""
+
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import yaml
+
+from ragtune_lib.runfile import read_run_file, stage_parameters
+from ragtune_lib.store import ROOT
+
+MODULES = sorted(path.stem for path in (ROOT / "ragtune_lib").glob("*.py") if path.stem != "__init__")
+RUN_FILES = sorted((ROOT / "notebooks" / "runs").glob("*.yaml"))
+HEAVY = ("torch", "transformers", "trl", "peft", "unsloth", "sentence_transformers", "datasets", "plotly", "papermill")
+
+
+def names(requirements):
+    """Normalised project names of requirement lines (PEP 503)."""
+    found = [re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", line) for line in requirements]
+    return {re.sub(r"[-_.]+", "-", match.group()).lower() for match in found if match}
+
+
+def pins(file):
+    lines = [line.split("#")[0].strip() for line in (ROOT / file).read_text().splitlines()]
+    return [line for line in lines if line]
+
+
+@pytest.fixture(scope="module")
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@pytest.mark.parametrize("module", ["ragtune_lib", *(f"ragtune_lib.{name}" for name in MODULES)])
+def test_importing_a_module_loads_nothing_heavy(module):
+    code = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_can_be_read_in_one_sitting(module):
+    assert len((ROOT / "ragtune_lib" / f"{module}.py").read_text().splitlines()) <= 400
+
+
+def test_the_readme_names_every_module_and_notebook():
+    readme = (ROOT / "README.md").read_text()
+    notebooks = [path.stem for path in (ROOT / "notebooks").glob("*.ipynb")]
+    missing = [name for name in [*(f"{module}.py" for module in MODULES), *notebooks] if name not in readme]
+    assert not missing
+
+
+def test_the_readme_names_every_make_target():
+    readme = (ROOT / "README.md").read_text()
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert {"report", "test", "lab", "bench", "clean"} <= set(targets)
+    assert not [target for target in targets if f"make {target}" not in readme]
+
+
+def test_the_lock_pins_everything_that_is_asked_for_and_nothing_else(project):
+    locked, without_deps = pins("requirements.txt"), pins("requirements-nodeps.txt")
+    for line in [*locked, *without_deps]:
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.]*", line), line  # no path, host or local build
+    asked = names(project["dependencies"] + project["optional-dependencies"]["test"]) | {"torch"}
+    assert asked <= names(locked)
+    assert names(project["optional-dependencies"]["unsloth"]) <= names(without_deps)
+    assert not names(locked) & names(without_deps)
+
+
+def test_the_conda_environment_agrees_with_the_lock(project):
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    assert "python=3.11" in environment["dependencies"]
+    assert "--editable ." in pip
+    asked = names(project["dependencies"]) | {"torch", "unsloth", "unsloth-zoo", "jupyterlab"}
+    assert asked <= names(pip)
+    locked = set(pins("requirements.txt") + pins("requirements-nodeps.txt"))
+    assert set(pip) - {"--editable ."} <= locked
+
+
+@pytest.mark.parametrize("path", RUN_FILES, ids=lambda path: path.stem)
+def test_the_parameters_of_a_run_file_exist(path):
+    run = read_run_file(path)
+    assert (ROOT / run.documents).is_dir()
+    assert not run.questions or (ROOT / run.questions).is_file()
+    stage_parameters(run)
+
+
+def test_ci_runs_what_the_readme_calls_the_tests():
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    assert [line for line in lines if line.startswith("make")] == ["make test"]
+    assert "Apache License" in (ROOT / "LICENSE").read_text()

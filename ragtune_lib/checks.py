@@ -25,7 +25,9 @@ NGRAM = 4  # words
 BLOCK = 4096  # rows of questions compared with all held-out questions at a time
 
 _DAY = rf"(?:\d{{4}}-\d{{2}}-\d{{2}}|(?:\d{{1,2}} )?(?:{'|'.join(MONTHS)})(?:,? \d{{4}})?|\d{{4}})"
-RECALL = re.compile(rf"(?<!\w)(?:(?:On|In|By|From|During|Between) )?{_DAY}(?: (?:to|and|until) {_DAY})?:\s+")
+# what is no quotation in a recall: "On 6 January 2025: " before a sentence, " (6 January 2025) " after it
+_LEAD = rf"(?<!\w)(?:(?:On|In|By|From|During|Between) )?{_DAY}(?: (?:to|and|until) {_DAY})?:\s+"
+RECALL = re.compile(rf"{_LEAD}|\s*\({_DAY}\)\s*")
 QUOTED = re.compile(r'"([^"]+)"|\u201c([^\u201d]+)\u201d')
 
 

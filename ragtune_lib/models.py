@@ -139,14 +139,15 @@ def load_embedder() -> Embed:
     return embed
 
 
-def chat_prompt(tokenizer: Any, question: str, system: str = "") -> str:
-    """The text before the answer, in the model's own chat form.
+def chat_prompt(tokenizer: Any, question: str) -> str:
+    """The text before the answer, in the model's own chat form, without a system turn.
 
-    The system turn is always written, even empty: some templates put a default one in its place, which would cost
-    tokens and differ between training and use.
+    ChatML templates put a default system turn in front when there is none; it would cost each example more tokens
+    than many an answer has, so an empty one is asked for and taken off.
     """
-    messages = [{"role": "system", "content": system}, {"role": "user", "content": question}]
-    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    messages = [{"role": "system", "content": ""}, {"role": "user", "content": question}]
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return text.removeprefix("<|im_start|>system\n<|im_end|>\n")
 
 
 def progress(total: int, label: str, unit: str = "it") -> Any:

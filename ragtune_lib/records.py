@@ -6,7 +6,7 @@ content (`store.content_id`), so two runs over the same input give the same ids.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 Scope = Literal["local", "global"]
@@ -116,7 +116,7 @@ class Flag:
     """A finding of a mechanical check on one pair."""
 
     pair_id: str
-    check: str  # quote, number, name, duplicate, leak, length
+    check: str  # quote, number, name, duplicate, conflict, leak, length, echo
     detail: str
     blocks: bool  # True: the pair is not used unless a person keeps it
 
@@ -222,6 +222,7 @@ class TrainConfig:
 
     base_model: str  # "embedded", a local folder or a hub id
     backend: Literal["unsloth", "peft"] = "unsloth"
+    trained_layers: float = 0.67  # share of the layers, from the top, that carry adapters; no gradient below them
     rank: int = 32  # LoRA r
     alpha: int = 64  # LoRA scale; the update is multiplied by alpha / rank
     learning_rate: float = 1e-3
@@ -236,13 +237,11 @@ class TrainConfig:
 
 @dataclass(frozen=True, slots=True)
 class TrainLog:
-    """One logged step of training."""
+    """One optimizer step of the fine-tuning."""
 
-    step: int
-    steps: int
-    epoch: float
-    loss: float
-    tokens: int  # tokens seen so far, padding not counted
+    step: int  # from 1
+    steps: int  # in the whole run
+    loss: float  # mean over the labels of the step
+    tokens: int  # trained so far, padding not counted
     padding: float  # share of padding in what was computed so far
-    seconds: float
-    extra: dict = field(default_factory=dict)
+    seconds: float  # since the start, over all resumed parts

@@ -52,7 +52,15 @@ STAGES = (
     Stage("05_finetune", ("kept.jsonl",), ("examples.jsonl", "train_config.json", "train_log.jsonl", *ADAPTER)),
     Stage(
         "06_answer",
-        ("documents.jsonl", "chunks.jsonl", "questions.jsonl", "examples.jsonl", "train_config.json", *ADAPTER),
+        (
+            "documents.jsonl",
+            "chunks.jsonl",
+            "questions.jsonl",
+            "kept.jsonl",
+            "examples.jsonl",
+            "train_config.json",
+            *ADAPTER,
+        ),
         ("answers.jsonl", "retrieval.json"),
     ),
     Stage(

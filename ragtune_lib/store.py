@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import tempfile
 from collections.abc import Iterable
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -53,17 +54,21 @@ def run_folder(run: str) -> Path:
 
 
 def to_json(value: Any) -> str:
-    """One line of JSON with a stable order: keys as declared, tuples as lists, no NaN.
+    """One line of JSON with a stable order: keys as declared, tuples as lists, NaN and infinity as null.
 
     U+2028 and its like stay as they are: lines are split at the newline character alone.
     """
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
 
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value):
-        return asdict(value)
-    raise TypeError(f"cannot write {type(value).__name__} as JSON")
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_text(path: Path, text: str) -> None:
@@ -86,16 +91,19 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write one indented JSON document; NaN becomes null, since JSON has none."""
-    write_text(path, json.dumps(_without_nan(json.loads(to_json(value))), ensure_ascii=False, indent=1) + "\n")
+    """Write one indented JSON document; NaN and infinity become null, since JSON has neither."""
+    write_text(path, json.dumps(_plain(value), ensure_ascii=False, indent=1) + "\n")
 
 
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(item) for item in value]
-    return None if value != value else value
+def read_json(path: Path) -> Any:
+    """Read one JSON document.
+
+    Raises:
+        FileNotFoundError: names the missing artifact.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: run the notebook that writes it first (see README, the tree)")
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_records(path: Path, records: Iterable[Any]) -> None:
@@ -195,7 +203,9 @@ class Cache:
     def __init__(self, path: Path):
         self.path = path
         values, _ = read_lines(path)
-        self.values = {row["key"]: row["value"] for row in values if isinstance(row, dict) and {"key", "value"} <= set(row)}
+        self.values = {
+            row["key"]: row["value"] for row in values if isinstance(row, dict) and {"key", "value"} <= set(row)
+        }
 
     def __contains__(self, key: str) -> bool:
         return key in self.values

@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ragtune_lib.ask import ask, spans, third_person
+from ragtune_lib.ask import ask, spans
 from ragtune_lib.records import Chunk, Community, Entity, QAPair, Relationship, Sentence
 from ragtune_lib.store import content_id
 from ragtune_lib.text import MONTHS, content_words, normalize, sentences, spoken_date
@@ -25,7 +25,7 @@ from ragtune_lib.text import MONTHS, content_words, normalize, sentences, spoken
 LEANS = re.compile(r"(?:It|He|She|They|This|That|These|Those|His|Her|Their|Its|Both|Neither|So|But|Then|There)\b")
 MONTH_GROUPS = {"winter": (12, 1, 2), "spring": (3, 4, 5), "summer": (6, 7, 8), "autumn": (9, 10, 11)}
 THEMES = (
-    "money, costs and savings", "health, illness and injury", "moods and feelings", "food and meals", "work and the job",
+    "money, costs and savings", "health, illness and injury", "moods and feelings", "food and meals", "work, the job",
     "plans that failed or were given up", "mistakes and corrections", "friendship", "family", "neighbours and quarrels",
     "animals", "home and housing", "travel and journeys", "music and celebrations", "repairs and things that broke",
     "good news and successes", "losses and goodbyes", "learning something new",
@@ -34,16 +34,13 @@ ABSENT_ATTRIBUTES = (
     "favourite colour", "middle name", "telephone number", "star sign", "shoe size", "blood group", "date of birth",
     "home town", "favourite film", "first school", "email address", "height", "favourite football team", "wedding date",
 )  # fmt: skip
-LOCAL_ABOUT = (
-    "What does the {corpus} say about {name} and {words}?",
-    "What happened with {name} and {words}?",
-    "What do we learn about {name}, {words}?",
-    "{name} and {words}: what does the {corpus} tell?",
-)
-LOCAL_BETWEEN = (
-    "What connects {a} and {b}, {words}?",
-    "What does the {corpus} say about {a} and {b}, {words}?",
-    "{a}, {b} and {words}: what happened?",
+LOCAL_WHEN = ("When was it: {cues}?", "When does the {corpus} speak of {cues}?", "On which day was it: {cues}?")
+LOCAL_CUES = (
+    "What about {cues}?",
+    "What happened with {cues}?",
+    "Tell me about {cues}.",
+    "What does the {corpus} say about {cues}?",
+    "What is known about {cues}?",
 )
 GLOBAL_ENTITY = (
     "What does the {corpus} tell about {name} as a whole?",
@@ -64,6 +61,7 @@ GLOBAL_THEME = (
     "What role do {name} play?",
 )
 GLOBAL_PERIOD = ("What happened in {name}?", "What was {name} like?", "Sum up {name}.")
+DOCUMENT = ("What happened on {day}?", "How was {day}?", "Tell me about {day}.", "What is told of {day}?")
 ABSENT_QUESTION = ("What is {name}'s {words}?", "Does the {corpus} say what {name}'s {words} is?")
 
 
@@ -75,7 +73,9 @@ class Settings:
     narrator: str = "the narrator"  # how questions call a first-person writer
     phrasings: int = 6  # wordings per fact of a local pair, at least
     global_phrasings: int = 2  # wordings per global topic
-    global_sentences: int = 5  # source sentences in a global answer
+    global_sentences: int = 4  # source sentences in a global answer
+    topic_mentions: int = 5  # an entity or relationship named in fewer units gets no global pair
+    document_phrasings: int = 4  # wordings that ask for a whole short document
     absent: int = 48  # pairs that teach abstention
     seed: int = 17
 
@@ -104,20 +104,35 @@ def evidence_units(chunks: Sequence[Chunk], longest: int = 40) -> list[Sentence]
     return units
 
 
-def recall(unit: Sentence, with_year: bool) -> str:
-    """How a source sentence is quoted in reasoning and answers: its date, then its words."""
+def recall(unit: Sentence, day: str = "") -> str:
+    """How a source sentence is recalled in reasoning and answers: its words, then the day if one is given.
+
+    The words come first because they share words with the question: a small model finds its way into a sentence that
+    it half sees already, while a date in front has to be guessed before anything is recalled.
+    """
+    return f"{unit.text} ({day})" if day else unit.text
+
+
+def day_of(unit: Sentence, with_year: bool) -> str:
+    """The unit's date as one says it, with its year only where the documents span several; "" without a date."""
     day = spoken_date(unit.date)
-    return f"On {day if with_year else day.rsplit(' ', 1)[0]}: {unit.text}" if day else unit.text
+    return day if with_year or not day else day.rsplit(" ", 1)[0]
 
 
 def local_pairs(units: Sequence[Sentence], entities: Sequence[Entity], settings: Settings) -> list[QAPair]:
     """One pair per entity and per relationship in each unit, then more wordings up to `settings.phrasings`.
 
-    Questions that ask for a span have that span as the answer, the others the whole unit; the reasoning is the
-    unit with its date. Entities are looked up by their spelling.
+    Two kinds of questions alternate: those that take a span out of the sentence and ask for it, whose answer is that
+    span; and those by cues, a few telling words of the unit in a short frame, every other one with a word from
+    elsewhere in the chunk, whose answer is the whole unit; one wording asks for the day. People ask with some of the
+    words of a sentence and some of its surroundings; cues teach to find the sentence from such a handful. The
+    reasoning is the unit.
     """
     chooser = random.Random(settings.seed)
-    rare = _rarity(units)
+    counts = Counter(word for unit in units for word in content_words(unit.text))
+    around: dict[str, list[str]] = defaultdict(list)
+    for unit in units:
+        around[unit.chunk_id] += sorted(content_words(unit.text))
     with_year = spans_years(units)
     by_chunk = entities_by_chunk(entities)
     pairs: list[QAPair] = []
@@ -125,45 +140,47 @@ def local_pairs(units: Sequence[Sentence], entities: Sequence[Entity], settings:
         inside = [entity.name for entity in by_chunk[unit.chunk_id] if _names(unit.text, entity.name)]
         asked = _span_questions(unit, inside, settings.narrator)
         chooser.shuffle(asked)
-        made: list[tuple[str, str, str]] = []  # kind, question, answer
-
-        def take(
-            kind: str,
-            needed: Sequence[str],
-            otherwise: str,
-            asked: list = asked,
-            made: list = made,
-            unit: Sentence = unit,
-        ) -> None:
-            for position, (question, answer) in enumerate(asked):
-                if all(_names(question + " " + answer, name) for name in needed):
-                    made.append((kind, question, answer))
-                    del asked[position]
-                    return
-            made.append((kind, third_person(otherwise, settings.narrator), unit.text))
-
-        for name in inside:
-            form = chooser.choice(LOCAL_ABOUT)
-            take(
-                "entity",
-                [name],
-                form.format(corpus=settings.corpus, name=name, words=_keywords(unit.text, [name], rare, chooser)),
-            )
-        for index, a in enumerate(inside):
-            for b in inside[index + 1 :]:
-                words = _keywords(unit.text, [a, b], rare, chooser)
-                take(
-                    "relationship",
-                    [a, b],
-                    chooser.choice(LOCAL_BETWEEN).format(corpus=settings.corpus, a=a, b=b, words=words),
-                )
-        made += [("sentence", question, answer) for question, answer in asked[: max(0, settings.phrasings - len(made))]]
-        while len(made) < settings.phrasings:
-            words = _keywords(unit.text, [], rare, chooser, most=3)
-            made.append(("sentence", f"What does the {settings.corpus} say about {words}?", unit.text))
+        wanted = [("entity", [name]) for name in inside]
+        wanted += [("relationship", [a, b]) for index, a in enumerate(inside) for b in inside[index + 1 :]]
+        wanted += [("sentence", [])] * max(0, settings.phrasings - len(wanted))
+        chooser.shuffle(wanted)
         fact = content_id("unit", unit.text, unit.chunk_id)
-        for kind, question, answer in made:
+        worded: set[str] = set()
+        for turn, (kind, needed) in enumerate(wanted):
+            fitting = [pair for pair in asked if all(_names(" ".join(pair), name) for name in needed)]
+            if fitting and turn % 2 == 0:
+                question, answer = fitting[0]
+                asked.remove(fitting[0])
+            else:
+                for _ in range(9):  # a short sentence has few cues: try for a wording that is not there yet
+                    words = _cues(unit.text, needed, around[unit.chunk_id] if turn % 4 > 1 else [], counts, chooser)
+                    question = chooser.choice(LOCAL_CUES).format(corpus=settings.corpus, cues=words)
+                    if question not in worded:
+                        break
+                answer = unit.text
+            worded.add(question)
             pairs.append(make_pair("local", kind, question, recall(unit, with_year), answer, [unit], "template", fact))
+    return unique(pairs)
+
+
+def document_pairs(chunks: Sequence[Chunk], settings: Settings, longest: int = 200) -> list[QAPair]:
+    """Pairs that ask for a whole dated document of at most `longest` words, as what happened on that day.
+
+    They teach the sentences in their order, at the least cost per sentence: almost every token is learnt.
+    """
+    dates = Counter(chunk.date for chunk in chunks)
+    with_year = len({chunk.date[:4] for chunk in chunks if chunk.date}) > 1
+    pairs = []
+    for chunk in chunks:
+        told = " ".join(sentences(chunk.text))
+        if not chunk.date or dates[chunk.date] > 1 or not told or len(told.split()) > longest:
+            continue
+        unit = Sentence(told, chunk.id, chunk.date)
+        day = day_of(unit, with_year)
+        for form in DOCUMENT[: settings.document_phrasings]:
+            question = form.format(corpus=settings.corpus, day=day)
+            fact = content_id("document", chunk.id)
+            pairs.append(make_pair("local", "document", question, told, told, [unit], "template", fact))
     return unique(pairs)
 
 
@@ -186,18 +203,18 @@ def global_pairs(
     topics: list[tuple[str, str, dict[str, str], Sequence[str], list[int]]] = []  # kind, key, fill, forms, units
     for entity in entities:
         found = mentions[entity.id]
-        if len(found) >= 2:
+        if len(found) >= settings.topic_mentions:
             topics.append(("entity", entity.id, {"name": entity.name}, GLOBAL_ENTITY, found))
-        if len(found) >= 3 and len({units[position].date for position in found}) >= 3:
+        if len(found) >= settings.topic_mentions and len({units[position].date for position in found}) >= 3:
             topics.append(("change", entity.id, {"name": entity.name}, GLOBAL_CHANGE, found))
     for edge in relationships:
         found = sorted(set(mentions[edge.source]) & set(mentions[edge.target]))
-        if len(found) >= 2:
+        if len(found) >= settings.topic_mentions:
             fill = {"a": names[edge.source], "b": names[edge.target]}
             topics.append(("relationship", edge.id, fill, GLOBAL_RELATIONSHIP, found))
     for community in communities:
         found = sorted({position for member in community.entity_ids for position in mentions[member]})
-        if len(found) >= 2 and len(community.entity_ids) >= 2:
+        if len(found) >= settings.topic_mentions and len(community.entity_ids) >= 2:
             topics.append(("community", community.id, {"names": community.title}, GLOBAL_COMMUNITY, found))
     topics += [("period", name, {"name": name}, GLOBAL_PERIOD, found) for name, found in periods(units)]
     for theme, found in themes(units, vectors, embed, settings.global_sentences + 2):
@@ -207,9 +224,9 @@ def global_pairs(
     pairs = []
     for kind, key, fill, forms, found in topics:
         chosen = [units[position] for position in digest(found, vectors, settings.global_sentences)]
-        told = " ".join(recall(unit, with_year) for unit in chosen)
+        told = " ".join(recall(unit, _month(unit, with_year) if kind == "change" else "") for unit in chosen)
         for form in chooser.sample(forms, min(settings.global_phrasings, len(forms))):
-            question = third_person(form.format(corpus=settings.corpus, **fill), settings.narrator)
+            question = form.format(corpus=settings.corpus, **fill)
             pairs.append(make_pair("global", kind, question, told, told, chosen, "template", content_id(kind, key)))
     return unique(pairs)
 
@@ -221,7 +238,7 @@ def absent_pairs(units: Sequence[Sentence], entities: Sequence[Entity], settings
     """
     chooser = random.Random(settings.seed + 2)
     known = {word for unit in units for word in content_words(unit.text)}
-    attributes = [attribute for attribute in ABSENT_ATTRIBUTES if not content_words(attribute) <= known]
+    attributes = [attribute for attribute in ABSENT_ATTRIBUTES if not content_words(attribute) & known]
     people = [
         entity.name
         for entity in sorted(entities, key=lambda entity: (-len(entity.evidence), entity.id))
@@ -326,6 +343,11 @@ def digest(found: Sequence[int], vectors: object, count: int) -> list[int]:
     return [int(max(part, key=lambda position: float(np.asarray(vectors)[position] @ centre))) for part in parts]
 
 
+def _month(unit: Sentence, with_year: bool) -> str:
+    month = spoken_date(unit.date).partition(" ")[2]
+    return month if with_year else month.partition(" ")[0]
+
+
 def _names(text: str, name: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None
 
@@ -340,14 +362,14 @@ def _span_questions(unit: Sentence, names: list[str], narrator: str) -> list[tup
     return found
 
 
-def _rarity(units: Sequence[Sentence]) -> Counter:
-    return Counter(word for unit in units for word in content_words(unit.text))
-
-
-def _keywords(text: str, without: Sequence[str], counts: Counter, chooser: random.Random, most: int = 2) -> str:
-    """A few telling words of a sentence: rare in the corpus, in the order of the sentence."""
-    banned = set(normalize(" ".join(without)).split())
-    candidates = sorted(content_words(text) - banned, key=lambda word: (counts[word], word))[: most + 3]
-    chosen = set(chooser.sample(candidates, min(most, len(candidates))))
-    ordered = [word for word in dict.fromkeys(normalize(text).split()) if word in chosen]
-    return " and ".join(ordered) or "this"
+def _cues(text: str, needed: Sequence[str], around: Sequence[str], counts: Counter, chooser: random.Random) -> str:
+    """Names that must occur and a few telling words: rare in the corpus, in the order of the sentence."""
+    banned = set(normalize(" ".join(needed)).split())
+    ranked = sorted(content_words(text) - banned, key=lambda word: (counts[word], word))
+    most = chooser.choice((2, 3)) if needed else chooser.choice((2, 3, 4))
+    chosen = set(chooser.sample(ranked[: most + 4], min(most, len(ranked))))
+    found = [*needed, *(word for word in dict.fromkeys(normalize(text).split()) if word in chosen)]
+    elsewhere = [word for word in around if word not in ranked and word not in banned]
+    if elsewhere:
+        found.insert(chooser.randrange(len(found) + 1), chooser.choice(elsewhere))
+    return " and ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found) or "this"

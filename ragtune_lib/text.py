@@ -8,6 +8,8 @@ from datetime import date
 
 WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+HEADING = r"#{1,6}(?:[ \t].*)?$"  # "#1 is the roof" is text
+BLOCK = re.compile(rf"(?m)(?P<heading>^{HEADING})|[^\n]+(?:\n(?!\s*\n|{HEADING})[^\n]+)*")
 MONTHS = (
     "January", "February", "March", "April", "May", "June",
     "July", "August", "September", "October", "November", "December",
@@ -58,10 +60,10 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
     import sentencex
 
     spans = []
-    for line in re.finditer(r"[^\n]+(?:\n(?!\s*\n|#)[^\n]+)*", text):
-        block = line.group()
-        if block.lstrip().startswith("#"):
+    for line in BLOCK.finditer(text):
+        if line["heading"] is not None:
             continue
+        block = line.group()
         for found in sentencex.get_sentence_boundaries("en", block):
             start, end = line.start() + found["start_index"], line.start() + found["end_index"]
             while start < end and text[start].isspace():

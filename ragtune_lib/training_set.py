@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import random
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,7 +13,6 @@ from ragtune_lib.records import Example, Problem, QAPair
 from ragtune_lib.store import content_id
 
 Form = Literal["evidence_then_answer", "evidence", "answer"]
-INSTRUCTION = "Answer briefly."  # the one answer-length instruction of every system, in training and in evaluation
 
 
 def target_text(pair: QAPair, form: Form) -> str:
@@ -73,7 +73,7 @@ def _validation_worth(pair: QAPair) -> tuple[bool, str]:
 
 def tokenize(example: Example, tokenizer: Any) -> dict[str, list[int]]:
     """Token ids and labels of one example; labels are -100 (ignored) on all but the target and its end token."""
-    prompt = tokenizer(chat_prompt(tokenizer, example.question, INSTRUCTION), add_special_tokens=False)["input_ids"]
+    prompt = tokenizer(chat_prompt(tokenizer, example.question), add_special_tokens=False)["input_ids"]
     end = "<|im_end|>" if "<|im_end|>" in tokenizer.get_vocab() else tokenizer.eos_token
     target = tokenizer(example.target + end, add_special_tokens=False)["input_ids"]
     return {"input_ids": prompt + target, "labels": [-100] * len(prompt) + target}
@@ -93,3 +93,10 @@ def within_limit(
             reason = f"{len(row['input_ids'])} tokens, more than max_tokens={max_tokens}; raise it or shorten the pair"
             problems.append(Problem("05_finetune", example.pair_id, reason))
     return kept, rows, problems
+
+
+def masked_example(row: dict[str, list[int]], tokenizer: Any) -> str:
+    """One tokenized example as HTML: what is only read in grey, what is learnt in black; text is escaped."""
+    first = next(at for at, label in enumerate(row["labels"]) if label != -100)
+    read, learnt = (html.escape(tokenizer.decode(ids)) for ids in (row["input_ids"][:first], row["input_ids"][first:]))
+    return f'<pre style="white-space:pre-wrap"><span style="color:#888">{read}</span><b>{learnt}</b></pre>'

@@ -1,0 +1,150 @@
+"""Measure, print one Markdown table, keep all figures in outputs/bench.json."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from ragtune_lib.store import ROOT, write_json
+
+from . import measures, training
+
+PEPYS = Path("journal_pepys", "entries_1660_1665.jsonl")
+BUSY = 0.5  # load of the last minute from which something else must be running
+
+
+def main() -> int:
+    """Entry point.
+
+    Returns:
+        0, or 1 when a measurement failed; the others are reported all the same.
+    """
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument(
+        "--data", type=Path, metavar="FOLDER", help=f"public data sets; with {PEPYS} below it a graph is built at size"
+    )
+    data = parser.parse_args().data
+    started, load = time.perf_counter(), os.getloadavg()[0]
+    if load > BUSY:
+        _say(f"load {load:.1f}: something else is running, so these figures are too low")
+    figures: dict[str, Any] = {"load": load}
+    for name, measure, *arguments in plan(data):
+        _say(f"{name} ...")
+        figures[name] = in_fresh_process(measure, *arguments)
+    figures["seconds"] = time.perf_counter() - started
+    file = Path(os.environ.get("RAGTUNE_OUTPUTS") or ROOT / "outputs") / "bench.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, figures)
+    _say(table(figures))
+    _say(f"\n{figures['seconds']:.0f} s in all; every figure: {file}")
+    return int(any("error" in found for found in figures.values() if isinstance(found, dict)))
+
+
+def plan(data: Path | None) -> list[tuple]:
+    """What to measure, in order: name, function, arguments."""
+    steps: list[tuple] = [
+        ("imports", measures.imports),
+        ("machine", measures.ceilings),
+        ("training_unsloth", training.training, "unsloth"),
+        ("training_peft", training.training, "peft"),
+        ("generation", measures.generation),
+    ]
+    if data and (data / PEPYS).is_file():
+        steps.append(("graph", measures.graph_at_size, (data / PEPYS).parent))
+    elif data:
+        _say(f"{data / PEPYS} is not there: no graph at size")
+    return steps
+
+
+def in_fresh_process(measure: Callable[..., dict], *arguments: Any) -> dict:
+    """Result of a measurement in a new interpreter: memory starts at nothing, and Unsloth may patch what it likes.
+
+    A measurement that fails gives {"error": why}.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        try:
+            return pool.submit(measure, *arguments).result()
+        except (RuntimeError, OSError, ValueError) as error:  # a killed process is a RuntimeError too
+            return {"error": f"{type(error).__name__}: {error}"}
+
+
+def table(figures: Mapping[str, Any]) -> str:
+    """The figures as a Markdown table, each beside what it is compared with."""
+    lines = ["", "| what | measured | compared with | ratio |", "| --- | --- | --- | --- |"]
+    for name, rows in ROWS.items():
+        if "error" in figures.get(name, {}):
+            lines.append(f"| {name} | failed: {figures[name]['error'].splitlines()[0]} | | |")
+        elif name in figures:
+            lines += [f"| {' | '.join(row)} |" for row in rows(figures[name])]
+    return "\n".join(lines)
+
+
+def _imports(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    bare = f"empty interpreter {found['bare']:.3f} s"
+    note = f"{found['package']:.3f} s (median {found['package_median']:.3f})"
+    yield "`import ragtune_lib`", note, bare, f"{found['package'] / found['bare']:.2f}"
+    slowest = f"`import ragtune_lib.{found['slowest_module']}`, the slowest module"
+    yield slowest, f"{found['slowest']:.3f} s", bare, f"{found['slowest'] / found['bare']:.2f}"
+
+
+def _machine(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    shape = " x ".join(map(str, measures.PRODUCT))
+    both = f"{found['bfloat16']:.0f} GFLOP/s", f"fp32 {found['float32']:.0f} GFLOP/s"
+    yield f"matrix product {shape} in bf16", *both, f"{found['bfloat16'] / found['float32']:.2f}"
+
+
+def _training(backend: str) -> Callable[[Mapping[str, Any]], Iterator[tuple[str, ...]]]:
+    def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+        needed = f"{found['operations'] / 1e6:.0f} MFLOP a token"
+        limit = f"{found['attainable']:.0f} at {found['ceiling']:.0f} GFLOP/s and {needed}"
+        rate = f"{found['tokens_per_second']:.0f} tokens/s, {found['peak_mb']} MB"
+        yield f"fine-tuning, {backend}", rate, limit, f"{found['share']:.2f}"
+        if backend == "unsloth":
+            here = f"{found['padding']:.1%} in {found['tokens']} tokens"
+            yield "padding in a training run", f"{found['padding_all']:.1%}", f"{here} of this measurement", ""
+
+    return rows
+
+
+def _generation(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    batched = f"{found['batched']:.0f} tokens/s ({found['batched_n']} questions)"
+    alone = f"one by one {found['alone']:.0f} tokens/s ({found['alone_n']})"
+    yield "generation in batches", batched, alone, f"{found['batched'] / found['alone']:.1f}"
+    shared = f"{found['prefix']:.1f} s a question ({found['prefix_n']}, {found['prefix_tokens']} tokens read once)"
+    plain = f"read anew {found['plain']:.1f} s ({found['plain_n']}; {found['same_text']} the same text)"
+    yield "the whole journal in the window", shared, plain, f"{found['plain'] / found['prefix']:.1f}"
+
+
+def _graph(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    counts = (
+        f"{found['entities']} entities, {found['relationships']} relationships, {found['communities_n']} communities"
+    )
+    speed = f"{found['words'] / found['seconds']:.0f} words/s, {found['peak_mb']} MB"
+    yield f"graph of {found['words']} words", f"{found['seconds']:.1f} s", counts, speed
+
+
+ROWS: dict[str, Callable[[Mapping[str, Any]], Iterator[tuple[str, ...]]]] = {
+    "imports": _imports,
+    "machine": _machine,
+    "training_unsloth": _training("unsloth"),
+    "training_peft": _training("peft"),
+    "generation": _generation,
+    "graph": _graph,
+}
+
+
+def _say(text: str) -> None:
+    """Print at once: a measurement may take a minute."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,337 @@
+import random
+import re
+from collections import defaultdict
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tiny import CHUNKS, DAYS, ENTITIES, NAMES, RELATIONSHIPS, chunks_of, embed, entities_of
+
+from ragtune_lib.records import Chunk, Community, Sentence
+from ragtune_lib.store import content_id
+from ragtune_lib.synthesize import (
+    ABSENT_ATTRIBUTES,
+    Settings,
+    absent_pairs,
+    digest,
+    document_pairs,
+    evidence_units,
+    global_pairs,
+    local_pairs,
+    periods,
+    recall,
+)
+from ragtune_lib.text import content_words, normalize, sentences, spoken_date
+
+SETTINGS = Settings(corpus="journal", topic_mentions=4, absent=10)
+UNITS = evidence_units(CHUNKS)
+TEXTS = {chunk.id: " ".join(sentences(chunk.text)) for chunk in CHUNKS}
+DATES = {chunk.id: chunk.date for chunk in CHUNKS}
+TWO = tuple(sorted(entity.id for entity in ENTITIES if entity.name in ("Tomas", "boat")))
+COMMUNITY = Community("m1", 0, "", TWO, "Tomas, boat", "", ())
+LOCAL = local_pairs(UNITS, ENTITIES, SETTINGS)
+GLOBAL = global_pairs(UNITS, ENTITIES, RELATIONSHIPS, [COMMUNITY], embed, SETTINGS)
+DOCUMENTS = document_pairs(CHUNKS, SETTINGS)
+ABSENT = absent_pairs(UNITS, ENTITIES, SETTINGS)
+ALL = [*LOCAL, *GLOBAL, *DOCUMENTS, *ABSENT]
+
+
+def facts(pairs):
+    found = defaultdict(list)
+    for pair in pairs:
+        found[pair.fact_id].append(pair)
+    return found
+
+
+def fact_of(unit):
+    """The pairs that recall this unit and nothing else."""
+    return [pair for pair in LOCAL if pair.reasoning == recall(unit, with_year=False)]
+
+
+def about(pair, *names):
+    said = f" {normalize(f'{pair.question} {pair.answer}')} "
+    return all(f" {normalize(name)} " in said for name in names)
+
+
+def inside(unit):
+    return [entity.name for entity in ENTITIES if f" {normalize(entity.name)} " in f" {normalize(unit.text)} "]
+
+
+def test_units_hold_every_sentence_once_and_lean_sentences_are_joined():
+    assert [unit.text for unit in UNITS[:3]] == [
+        "Ilse Brandt sold 14 jars of plum jam at the harbour.",
+        "Tomas painted the boat green with a brush. It dried in two days.",
+        "Dr. Weiss met Tomas and Ilse Brandt at the harbour on Friday.",
+    ]
+    assert [(unit.chunk_id, unit.date) for unit in UNITS[:3]] == [("c0", "2025-01-06")] * 2 + [("c1", "2025-01-30")]
+    for chunk in CHUNKS:
+        assert " ".join(unit.text for unit in UNITS if unit.chunk_id == chunk.id) == TEXTS[chunk.id]
+
+
+def test_a_sentence_in_two_overlapping_chunks_is_one_unit_and_a_repeated_one_elsewhere_is_another():
+    overlap = [
+        Chunk("a", "d1", 0, 30, "The first one rings here loudly. The second one rings here.", ""),
+        Chunk("b", "d1", 20, 60, "The second one rings here. The third one rings here.", ""),
+        Chunk("c", "d2", 0, 30, "The second one rings here.", ""),
+    ]
+    assert [(unit.chunk_id, unit.text.split()[1]) for unit in evidence_units(overlap)] == [
+        ("a", "first"),
+        ("a", "second"),
+        ("b", "third"),
+        ("c", "second"),
+    ]
+
+
+def test_no_join_is_longer_than_allowed_and_signs_alone_are_no_unit():
+    text = "The old clock rings every hour. It rings. ... It is a very old and loud one."
+    chunk = Chunk("a", "d", 0, 9, text, "")
+    assert [unit.text for unit in evidence_units([chunk], longest=8)] == [
+        "The old clock rings every hour. It rings.",
+        "It is a very old and loud one.",
+    ]
+    assert len(evidence_units([chunk], longest=40)) == 1
+
+
+def test_every_entity_and_every_two_of_them_are_asked_about_in_every_unit_that_names_them():
+    checked = 0
+    for unit in UNITS:
+        names = inside(unit)
+        pairs = fact_of(unit)
+        for name in names:
+            assert any(pair.kind == "entity" and about(pair, name) for pair in pairs), (name, unit)
+        for at, a in enumerate(names):
+            for b in names[at + 1 :]:
+                checked += 1
+                assert any(pair.kind == "relationship" and about(pair, a, b) for pair in pairs), (a, b, unit)
+        assert len([pair for pair in pairs if pair.kind == "entity"]) == len(names)
+    assert checked > 8
+
+
+def test_every_unit_has_as_many_wordings_as_asked_for():
+    for phrasings in (3, 6, 12):
+        pairs = local_pairs(UNITS, ENTITIES, replace(SETTINGS, phrasings=phrasings))
+        groups = facts(pairs)
+        assert len(groups) == len(UNITS)
+        for group in groups.values():
+            assert len({pair.question for pair in group}) == len(group) >= phrasings, group
+
+
+def test_a_fact_of_few_words_has_as_many_wordings_too():
+    units = evidence_units(chunks_of({"2025-01-01": "Something broke again today, alas."}))
+    pairs = local_pairs(units, [], SETTINGS)
+    assert len({pair.question for pair in pairs}) >= SETTINGS.phrasings
+
+
+@pytest.mark.parametrize("pair", ALL, ids=lambda pair: pair.id)
+def test_what_a_pair_recalls_stands_word_for_word_in_its_evidence(pair):
+    assert set(pair.evidence_ids) <= set(TEXTS)
+    assert bool(pair.evidence_ids) == (pair.kind != "absent")
+    left = pair.reasoning
+    for unit in sorted(UNITS, key=lambda unit: -len(unit.text)):
+        if unit.chunk_id in pair.evidence_ids:
+            left = left.replace(unit.text, " ")
+    days = normalize(" ".join(f"on {spoken_date(DATES[name])}" for name in pair.evidence_ids)).split()
+    assert set(normalize(left).split()) <= set(days), left
+    if pair.scope == "local" and pair.kind not in ("document", "absent"):
+        assert pair.answer in TEXTS[pair.evidence_ids[0]]
+    elif pair.kind != "absent":
+        assert pair.answer == pair.reasoning
+
+
+@pytest.mark.parametrize("pair", [*LOCAL, *GLOBAL], ids=lambda pair: pair.id)
+def test_each_recalled_sentence_carries_the_date_of_its_own_day(pair):
+    told = [unit for unit in UNITS if unit.chunk_id in pair.evidence_ids and unit.text in pair.reasoning]
+    assert {unit.chunk_id for unit in told} == set(pair.evidence_ids)
+    assert sum(len(recall(unit, False)) for unit in told) + len(told) - 1 == len(pair.reasoning)
+    assert all(recall(unit, False) in pair.reasoning for unit in told)
+    assert [unit.date for unit in told] == sorted(unit.date for unit in told)
+
+
+def test_a_recalled_sentence_names_the_year_only_where_it_must():
+    unit = UNITS[0]
+    assert unit.text in recall(unit, True) and "6 January 2025" in recall(unit, True)
+    assert "6 January" in recall(unit, False) and "2025" not in recall(unit, False)
+    assert recall(replace(unit, date=""), True) == unit.text
+    two_years = evidence_units([CHUNKS[0], replace(CHUNKS[1], date="2026-02-11")])
+    assert all("2025" in pair.reasoning or "2026" in pair.reasoning for pair in local_pairs(two_years, [], SETTINGS))
+
+
+def test_ids_come_from_the_words_and_no_words_occur_twice():
+    assert len({pair.id for pair in ALL}) == len(ALL)
+    assert len({(pair.question, pair.reasoning, pair.answer) for pair in ALL}) == len(ALL)
+    assert all(pair.id == content_id(pair.question, pair.reasoning, pair.answer) for pair in ALL)
+
+
+def test_the_same_input_gives_the_same_pairs_and_another_seed_gives_others():
+    assert local_pairs(UNITS, ENTITIES, SETTINGS) == LOCAL
+    assert global_pairs(UNITS, ENTITIES, RELATIONSHIPS, [COMMUNITY], embed, SETTINGS) == GLOBAL
+    assert document_pairs(CHUNKS, SETTINGS) == DOCUMENTS
+    assert absent_pairs(UNITS, ENTITIES, SETTINGS) == ABSENT
+    other = replace(SETTINGS, seed=18)
+    assert local_pairs(UNITS, ENTITIES, other) != LOCAL
+    assert absent_pairs(UNITS, ENTITIES, other) != ABSENT
+
+
+def test_the_order_of_entities_does_not_matter_for_local_and_absent_pairs():
+    shuffled = ENTITIES[:]
+    for seed in range(5):
+        random.Random(seed).shuffle(shuffled)
+        assert local_pairs(UNITS, shuffled, SETTINGS) == LOCAL
+        assert absent_pairs(UNITS, shuffled, SETTINGS) == ABSENT
+
+
+def named_in(name):
+    return sum(name in unit.text for unit in UNITS)
+
+
+def test_only_what_is_named_often_enough_is_a_global_topic():
+    assert {name: named_in(name) for name in NAMES} == {
+        "Ilse Brandt": 5,
+        "Tomas": 5,
+        "Dr. Weiss": 1,
+        "harbour": 4,
+        "boat": 3,
+    }
+    for least in (2, 4, 5, 6):
+        pairs = global_pairs(UNITS, ENTITIES, RELATIONSHIPS, [], embed, replace(SETTINGS, topic_mentions=least))
+        asked = {name for name in NAMES for pair in pairs if pair.kind == "entity" and name in pair.question}
+        assert asked == {name for name in NAMES if named_in(name) >= least}
+        both = [pair.question for pair in pairs if pair.kind == "relationship"]
+        assert all(any(normalize(question).count(normalize(name)) for name in NAMES) for question in both)
+    pairs = global_pairs(UNITS, ENTITIES, RELATIONSHIPS, [], embed, replace(SETTINGS, topic_mentions=3))
+    both = {pair.question for pair in pairs if pair.kind == "relationship"}
+    assert len(both) == 2 * 3  # harbour with Ilse Brandt (3 units) and Tomas (3), Tomas with boat (3); wordings
+    assert all(("Tomas" in text) + ("harbour" in text) + ("boat" in text) + ("Brandt" in text) == 2 for text in both)
+
+
+def test_each_global_topic_has_the_wordings_and_sentences_that_are_asked_for():
+    settings = replace(SETTINGS, global_phrasings=1, global_sentences=2)
+    for setting in (SETTINGS, settings):
+        pairs = global_pairs(UNITS, ENTITIES, RELATIONSHIPS, [COMMUNITY], embed, setting)
+        assert {"entity", "change", "community", "period", "theme"} <= {pair.kind for pair in pairs}
+        for group in facts(pairs).values():
+            assert len(group) == setting.global_phrasings
+            assert len({pair.reasoning for pair in group}) == 1
+        for pair in pairs:
+            told = [unit for unit in UNITS if unit.text in pair.reasoning]
+            assert 1 <= len(told) <= setting.global_sentences
+
+
+def test_a_community_is_asked_for_by_its_title_and_answered_by_its_members():
+    pairs = [pair for pair in GLOBAL if pair.kind == "community"]
+    assert pairs and all("Tomas, boat" in pair.question for pair in pairs)
+    for pair in pairs:
+        told = [unit.text for unit in UNITS if unit.text in pair.reasoning]
+        assert told and all("Tomas" in text or "boat" in text for text in told)
+    alone = replace(COMMUNITY, entity_ids=TWO[:1])
+    assert not [p for p in global_pairs(UNITS, ENTITIES, [], [alone], embed, SETTINGS) if p.kind == "community"]
+
+
+def test_a_digest_takes_the_most_central_of_each_part():
+    vectors = np.eye(8, dtype=np.float32)
+    vectors[[1, 4, 6]] = 1 / np.sqrt(8)  # near everything
+    assert digest([0, 1, 2, 3, 4, 5, 6, 7], vectors, 3) == [1, 4, 6]  # parts 0-2, 3-5, 6-7
+    assert digest([0, 2, 4, 5], vectors, 2) == [0, 4]  # a tie goes to the first
+    assert digest([3, 5], vectors, 4) == [3, 5]
+    assert digest([], vectors, 4) == []
+
+
+def test_a_digest_is_spread_over_the_whole_stretch():
+    chooser = np.random.default_rng(3)
+    vectors = chooser.normal(size=(60, 5)).astype(np.float32)
+    for count in (2, 3, 5):
+        found = sorted(chooser.choice(60, 30, replace=False).tolist())
+        chosen = digest(found, vectors, count)
+        size = 30 / count
+        assert [int(found.index(position) // size) for position in chosen] == list(range(count))
+
+
+def test_periods_are_the_months_and_seasons_of_several_days():
+    found = dict(periods(UNITS))
+    days = {name: sorted({UNITS[at].date for at in positions}) for name, positions in found.items()}
+    assert days == {
+        "January 2025": ["2025-01-06", "2025-01-30"],
+        "the winter": ["2025-01-06", "2025-01-30", "2025-12-02"],
+        "the spring": ["2025-03-09", "2025-04-20"],
+    }
+    assert periods([replace(unit, date="") for unit in UNITS]) == []
+
+
+def test_a_short_dated_document_is_asked_for_by_its_day():
+    groups = facts(DOCUMENTS)
+    assert len(groups) == len(DAYS)
+    for group in groups.values():
+        assert len(group) == SETTINGS.document_phrasings
+        for pair in group:
+            (name,) = pair.evidence_ids
+            assert TEXTS[name] in pair.answer
+            assert spoken_date(DATES[name]).removesuffix(" 2025") in pair.question
+            assert "2025" not in pair.question
+
+
+def test_a_day_that_is_not_told_by_one_short_document_is_not_asked_for():
+    undated, empty, once, again = (
+        replace(CHUNKS[0], date=""),
+        replace(CHUNKS[1], text="# A title"),
+        replace(CHUNKS[2], id="x"),
+        CHUNKS[2],
+    )
+    pairs = document_pairs([undated, empty, once, again, CHUNKS[3]], SETTINGS)
+    assert {pair.evidence_ids for pair in pairs} == {("c3",)}
+    longest = len(TEXTS["c3"].split())
+    assert document_pairs([CHUNKS[3]], SETTINGS, longest=longest)
+    assert not document_pairs([CHUNKS[3]], SETTINGS, longest=longest - 1)
+    later = document_pairs([CHUNKS[0], replace(CHUNKS[3], date="2026-04-20")], SETTINGS)
+    assert all("2025" in pair.question or "2026" in pair.question for pair in later)
+
+
+def test_abstention_asks_for_what_stands_nowhere():
+    known = {word for unit in UNITS for word in content_words(unit.text)}
+    assert len(ABSENT) == SETTINGS.absent
+    for pair in ABSENT:
+        attribute = next(words for words in ABSENT_ATTRIBUTES if words in pair.question)
+        assert not content_words(attribute) & known
+        assert any(name in pair.question for name, kind in NAMES.items() if kind == "name")
+        assert (pair.reasoning, pair.answer, pair.evidence_ids) == ("", "The journal does not say.", ())
+
+
+def test_an_attribute_of_which_a_word_is_known_is_not_asked_for():
+    told = evidence_units(chunks_of({"2025-01-06": "Tomas had his wedding in a shoe of every colour at his home."}))
+    people = entities_of(chunks_of({"2025-01-06": told[0].text}), {"Tomas": "name"})
+    pairs = absent_pairs(told, people, Settings(absent=1000))
+    assert pairs and all(pair.answer == "The documents do not say." for pair in pairs)
+    for word in ("wedding", "shoe", "colour", "home town"):
+        assert not [pair.question for pair in pairs if word in pair.question]
+    assert len({pair.fact_id for pair in pairs}) == len(pairs) == len(ABSENT_ATTRIBUTES) - 4
+
+
+def test_only_names_are_asked_for_attributes():
+    phrases = [entity for entity in ENTITIES if entity.kind == "phrase"]
+    assert absent_pairs(UNITS, phrases, SETTINGS) == []
+
+
+def test_nothing_gives_nothing():
+    assert evidence_units([]) == local_pairs([], [], SETTINGS) == document_pairs([], SETTINGS) == []
+    assert global_pairs([], [], [], [], embed, SETTINGS) == absent_pairs([], [], SETTINGS) == []
+    heading = [Chunk("c", "d", 0, 9, "# Only a title", "2025-01-01")]
+    assert evidence_units(heading) == document_pairs(heading, SETTINGS) == []
+
+
+def test_names_with_signs_of_a_pattern_do_no_harm():
+    hostile = chunks_of({"2025-01-01": "We met C++ (the {name} \\1) and A* in the {corpus} shed with a lantern."})
+    entities = entities_of(hostile, {"{name}": "phrase", "A": "name"})
+    entities += [replace(entities[0], id="e9", name="C++ (the", evidence=entities[0].evidence)]
+    units = evidence_units(hostile)
+    pairs = local_pairs(units, entities, SETTINGS) + global_pairs(
+        units, entities, [], [], embed, replace(SETTINGS, topic_mentions=1)
+    )
+    assert any("C++ (the" in pair.question for pair in pairs)
+    assert all(re.search(r"\{name\}|\{corpus\}", pair.reasoning) for pair in pairs)
+
+
+def test_a_sentence_is_found_in_the_unit_that_joined_it():
+    mention = Sentence("It dried in two days.", "c0", "2025-01-06")
+    paint = replace(ENTITIES[0], id="e0", name="days", evidence=(mention,), chunk_ids=("c0",))
+    pairs = global_pairs(UNITS, [paint], [], [], embed, replace(SETTINGS, topic_mentions=1))
+    asked = [pair for pair in pairs if pair.kind == "entity"]
+    assert asked and all("Tomas painted the boat green with a brush. It dried" in pair.answer for pair in asked)

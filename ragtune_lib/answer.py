@@ -146,13 +146,14 @@ def fit_documents(documents: Sequence[Document], tokenizer: Any, room: int) -> t
         used += sizes[first]
     told = "\n\n".join(document.text.strip() for document in documents[first:])
     if first == len(documents) and documents:
-        ids = tokenizer(documents[-1].text, add_special_tokens=False)["input_ids"][-room:]
+        ids = tokenizer(documents[-1].text, add_special_tokens=False)["input_ids"]
+        ids = ids[max(0, len(ids) - room) :]
         told, used = tokenizer.decode(ids), len(ids)
     fit = {
         "corpus_tokens": sum(sizes),
         "used_tokens": used,
         "documents": len(documents),
-        "used_documents": max(len(documents) - first, min(1, len(documents))),
+        "used_documents": max(len(documents) - first, int(used > 0)),
     }
     return told, fit
 

@@ -166,7 +166,7 @@ def finetune(examples: Sequence[Example], config: TrainConfig, folder: Path) -> 
     order = plan_order(lengths, config.batch_size, config.epochs, config.seed)
     write_json(folder / "train_config.json", config)
     checkpoints = folder / "checkpoints"
-    key = content_id(config, [example.id for example in train])
+    key = content_id(config, train)
     resume = _prepare_checkpoints(checkpoints, key)
     tracker = _Tracker([lengths[at] for at in order], config.batch_size, folder / "train_log.jsonl", resume)
     trainer = _trainer(model, tokenizer, [rows[at] for at in order], config, checkpoints, tracker)
@@ -181,9 +181,12 @@ def finetune(examples: Sequence[Example], config: TrainConfig, folder: Path) -> 
 def _trainer(
     model: Any, tokenizer: Any, rows: list[dict], config: TrainConfig, checkpoints: Path, tracker: _Tracker
 ) -> Any:
+    import torch
     from datasets import Dataset
+    from transformers import PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
+    kernels = config.backend == "unsloth" or torch.cuda.is_available()
     arguments = SFTConfig(
         output_dir=str(checkpoints),
         per_device_train_batch_size=config.batch_size,
@@ -200,18 +203,28 @@ def _trainer(
         logging_steps=1,
         save_steps=config.save_steps,
         save_total_limit=1,
+        logging_nan_inf_filter=False,  # else a loss that is not finite is logged as 0
         report_to="none",
         disable_tqdm=True,
         seed=config.seed,
         bf16=compute_dtype() == _bf16(),
     )
-    return SFTTrainer(
+    trainer = (SFTTrainer if kernels else _with_plain_loss(SFTTrainer))(
         model=model,
         args=arguments,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         callbacks=[tracker.callback()],
     )
+    trainer.remove_callback(PrinterCallback)  # one line per step beside our progress bar
+    return trainer
+
+
+def _with_plain_loss(trainer: type) -> type:
+    """The trainer with the model's own loss: TRL 1.15 computes it by a Triton kernel, and no CPU runs those."""
+    from transformers import Trainer
+
+    return type("PlainLossTrainer", (trainer,), {"compute_loss": Trainer.compute_loss})
 
 
 def _bf16() -> Any:
@@ -222,25 +235,25 @@ def _bf16() -> Any:
 
 def _prepare_checkpoints(folder: Path, key: str) -> Path | None:
     """Last complete checkpoint of this very training, or None after clearing away what belongs to another."""
-    from transformers.trainer_utils import get_last_checkpoint
-
     mark = folder / "key.json"
-    if mark.exists() and json.loads(mark.read_text()).get("key") == key:
-        for found in sorted(
-            folder.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[-1]), reverse=True
-        ):
-            if (found / "trainer_state.json").exists():  # written last: without it the save was cut off
-                return (
-                    Path(get_last_checkpoint(str(folder)))
-                    if found.name in str(get_last_checkpoint(str(folder)))
-                    else found
-                )
-            shutil.rmtree(found)
-        return None
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    write_json(mark, {"key": key})
+    if not mark.exists() or json.loads(mark.read_text()).get("key") != key:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        write_json(mark, {"key": key})
+    saved = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[-1]), reverse=True)
+    for found in saved:
+        if _is_complete(found):
+            return found
+        shutil.rmtree(found)
     return None
+
+
+def _is_complete(checkpoint: Path) -> bool:
+    """Whether the file that is written last is there and whole; if not, the save was cut off."""
+    try:
+        return json.loads((checkpoint / "trainer_state.json").read_text())["global_step"] > 0
+    except (FileNotFoundError, ValueError):
+        return False
 
 
 def save_adapter(model: Any, folder: Path, base_model: str) -> None:

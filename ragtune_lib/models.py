@@ -199,8 +199,8 @@ def generate(
         seed: for sampling; the same prompts in the same order then give the same texts.
         batch_tokens: padded prompt and answer tokens per batch; bounds the memory.
         label: shown by the progress bar.
-        done: called after each batch with positions, texts, output token counts and its wall seconds, so that a
-            caller can store finished answers at once.
+        done: called after each batch with positions, texts, output token counts (the end token left out) and its wall
+            seconds, so that a caller can store finished answers at once.
 
     Returns:
         One continuation per prompt, in the order of `prompts`, special tokens removed.
@@ -209,6 +209,7 @@ def generate(
 
     encoded = [tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
     texts = [""] * len(prompts)
+    ends = stop_ids(tokenizer)
     sampling = {"do_sample": True, "temperature": temperature, "top_p": 0.95} if temperature else {"do_sample": False}
     bar = progress(len(prompts), label)
     torch.manual_seed(seed)
@@ -220,11 +221,11 @@ def generate(
                 **batch.to(model.device),
                 max_new_tokens=max_new_tokens,
                 pad_token_id=tokenizer.pad_token_id,
-                eos_token_id=stop_ids(tokenizer),
+                eos_token_id=ends,
                 **sampling,
             )
         fresh = output[:, batch["input_ids"].shape[1] :]
-        counts = [int((row != tokenizer.pad_token_id).sum()) for row in fresh]
+        counts = [next((at for at, token in enumerate(row) if token in ends), len(row)) for row in fresh.tolist()]
         found = [text.strip() for text in tokenizer.batch_decode(fresh, skip_special_tokens=True)]
         for position, text in zip(group, found, strict=True):
             texts[position] = text
@@ -314,9 +315,8 @@ class Prefix:
                     owners = torch.tensor(live)
                     last = torch.arange(len(live))
         finally:
-            self.cache.crop(
-                self.length - self.cache.get_seq_length()
-            )  # negative: forget the questions, keep the prefix
+            for layer in self.cache.layers:  # each by itself: an interrupted step has filled only some of them
+                layer.crop(self.length - layer.get_seq_length())  # negative: forget the questions, keep the prefix
         return output
 
     def _mask(self, owners: Any, key_owners: Any) -> Any:

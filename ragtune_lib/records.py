@@ -222,12 +222,12 @@ class TrainConfig:
 
     base_model: str  # "embedded", a local folder or a hub id
     backend: Literal["unsloth", "peft"] = "unsloth"
-    trained_layers: float = 0.67  # share of the layers, from the top, that carry adapters; no gradient below them
+    trained_layers: float = 0.6  # share of the layers, from the top, that carry adapters; no gradient below them
     rank: int = 32  # LoRA r
     alpha: int = 64  # LoRA scale; the update is multiplied by alpha / rank
-    learning_rate: float = 1e-3
-    epochs: float = 4.0
-    batch_size: int = 16  # examples per optimizer step
+    learning_rate: float = 5e-3
+    epochs: float = 1.0
+    batch_size: int = 6  # examples per optimizer step
     max_tokens: int = 1024  # longer examples are refused and counted, never cut
     warmup: float = 0.05  # share of all steps
     load_in_4bit: bool = False  # needs a CUDA device

@@ -71,11 +71,11 @@ class Settings:
 
     corpus: str = "documents"  # how questions call the corpus
     narrator: str = "the narrator"  # how questions call a first-person writer
-    phrasings: int = 6  # wordings per fact of a local pair, at least
+    phrasings: int = 5  # wordings per fact of a local pair, at least
     global_phrasings: int = 2  # wordings per global topic
     global_sentences: int = 4  # source sentences in a global answer
-    topic_mentions: int = 5  # an entity or relationship named in fewer units gets no global pair
-    document_phrasings: int = 4  # wordings that ask for a whole short document
+    topic_mentions: int = 6  # an entity or relationship named in fewer units gets no global pair
+    document_phrasings: int = 3  # wordings that ask for a whole short document
     absent: int = 48  # pairs that teach abstention
     seed: int = 17
 
@@ -133,7 +133,6 @@ def local_pairs(units: Sequence[Sentence], entities: Sequence[Entity], settings:
     around: dict[str, list[str]] = defaultdict(list)
     for unit in units:
         around[unit.chunk_id] += sorted(content_words(unit.text))
-    with_year = spans_years(units)
     by_chunk = entities_by_chunk(entities)
     pairs: list[QAPair] = []
     for unit in units:
@@ -159,7 +158,7 @@ def local_pairs(units: Sequence[Sentence], entities: Sequence[Entity], settings:
                         break
                 answer = unit.text
             worded.add(question)
-            pairs.append(make_pair("local", kind, question, recall(unit, with_year), answer, [unit], "template", fact))
+            pairs.append(make_pair("local", kind, question, recall(unit), answer, [unit], "template", fact))
     return unique(pairs)
 
 

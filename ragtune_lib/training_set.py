@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from ragtune_lib.models import chat_prompt
 from ragtune_lib.records import Example, Problem, QAPair
 from ragtune_lib.store import content_id
+from ragtune_lib.text import normalize
 
 Form = Literal["evidence_then_answer", "evidence", "answer"]
 
@@ -35,8 +36,9 @@ def make_examples(
 ) -> list[Example]:
     """Turn pairs into examples and hold one wording of some facts out for validation.
 
-    The facts stay in training (a memory must be trained on all of them); what is held out is a wording. Only facts
-    with at least three wordings give one away, and half of the held-out ones are global where there are enough.
+    The facts stay in training (a memory must be trained on all of them); what is held out is a wording that no other
+    pair shares. Only local facts with at least three wordings and global ones with at least two give one away, and a
+    third of the held-out ones are global where there are enough.
 
     Args:
         pairs: kept pairs.
@@ -53,7 +55,9 @@ def make_examples(
     count = min(validation_facts, len(pairs) // 10)
     chosen = chooser.sample(wide, min(count // 3, len(wide)))
     chosen += chooser.sample(local, min(count - len(chosen), len(local)))
-    held = {max(wordings[fact], key=_validation_worth).id for fact in chosen}
+    asked = Counter(normalize(pair.question) for pair in pairs)
+    own = {fact: [pair for pair in wordings[fact] if asked[normalize(pair.question)] == 1] for fact in chosen}
+    held = {max(group, key=_validation_worth).id for group in own.values() if group}
     return [
         Example(
             id=content_id(pair.id, form),

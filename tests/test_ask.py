@@ -155,7 +155,7 @@ def test_a_name_with_signs_of_a_pattern_is_only_text():
     [
         ("I gave my sister our van.", "the keeper gave the keeper's sister the keeper's van."),
         ("I am glad and I'm late; I\u2019m here.", "the keeper is glad and the keeper is late; the keeper is here."),
-        ("We've met, I have won, we have lost.", "the keeper has met, the keeper has won, the keeper has lost."),
+        ("We\u2019ve met, I have won, we've lost.", "the keeper has met, the keeper has won, the keeper has lost."),
         ("We are in; we\u2019re out, we were up.", "the keeper was in; the keeper was out, the keeper was up."),
         ("I\u2019ll come and we'll see.", "the keeper will come and the keeper will see."),
         ("It is mine, not ours.", "It is the keeper's, not the keeper's."),

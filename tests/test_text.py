@@ -29,6 +29,8 @@ LONG = (
         ("The boat sank. It was late.", ["The boat sank.", "It was late."]),
         ("The boat sank near\nthe old pier. It\nwas late.", ["The boat sank near the old pier.", "It was late."]),
         ("One half\n\nother half", ["One half", "other half"]),
+        ("One half\n \t\nother half", ["One half", "other half"]),
+        ("We saw\n#1 of ten. End.", ["We saw #1 of ten.", "End."]),
         ("First.\r\n\r\nSecond\r\nwraps.", ["First.", "Second wraps."]),
         (
             "Dr. Weiss met Mrs. Hall at 9 a.m. in town. They spoke.",
@@ -164,7 +166,8 @@ def test_names_are_capitalised_runs_inside_a_sentence(text, expected):
         ("31 April 2025 or 9 March 2025", "2025-03-09"),
         ("29 February 2024", "2024-02-29"),
         ("9 March 2025, file 2024-01-02", "2024-01-02"),  # ISO first
-        ("12025-03-091", ""),
+        ("12025-03-09", ""),
+        ("2025-03-091", ""),
         ("0000-01-01", ""),
         ("9 Marchy 2025", ""),
         ("", ""),

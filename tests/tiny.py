@@ -96,6 +96,16 @@ def byte_tokenizer():
     )
 
 
+def one_thread():
+    """Fixture body: a model this small is fastest on one thread, and beside other work by far."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def save_model(folder: Path, layers: int = 2, window: int = 512, seed: int = 3) -> str:
     """Write a random Llama of width 32 with its byte tokenizer as safetensors; returns the folder as a model spec."""
     import torch

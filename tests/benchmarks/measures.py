@@ -124,11 +124,10 @@ def generation(alone: int = 4, together: int = 32, plain: int = 2, shared: int =
     """
     from ragtune_lib.models import chat_prompt, generate, load_model, load_tokenizer
     from ragtune_lib.questions import read_questions
-    from ragtune_lib.training_set import INSTRUCTION
 
     model, tokenizer = load_model("embedded"), load_tokenizer("embedded")
     questions = [question.question for question in read_questions(JOURNAL / "questions.jsonl")]
-    prompts = [chat_prompt(tokenizer, question, INSTRUCTION) for question in questions]
+    prompts = [chat_prompt(tokenizer, question) for question in questions]
     generate(model, tokenizer, prompts[:1], 4, label="warm up")
 
     def rate(chosen: list[str], batch_tokens: int, label: str) -> float:
@@ -153,11 +152,10 @@ def generation(alone: int = 4, together: int = 32, plain: int = 2, shared: int =
 def _long_context(model: Any, tokenizer: Any, questions: Sequence[str], plain: int, shared: int) -> dict[str, Any]:
     from ragtune_lib.answer import FROM_TEXT, HERE, fit_documents
     from ragtune_lib.models import Prefix, chat_prompt, generate
-    from ragtune_lib.training_set import INSTRUCTION
 
     room = model.config.max_position_embeddings - NEW_TOKENS - 128  # 128: question and chat form
     told, _ = fit_documents(journal_documents(), tokenizer, room)
-    whole = chat_prompt(tokenizer, FROM_TEXT.format(context=told, question=HERE), INSTRUCTION)
+    whole = chat_prompt(tokenizer, FROM_TEXT.format(context=told, question=HERE))
     head, tail = whole.rsplit(HERE, 1)
 
     started = time.perf_counter()

@@ -1,0 +1,177 @@
+import random
+import re
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import tiny
+
+from ragtune_lib.models import chat_prompt
+from ragtune_lib.records import Example, QAPair
+from ragtune_lib.text import normalize
+from ragtune_lib.training_set import make_examples, masked_example, target_text, tokenize, within_limit
+
+SOLD = QAPair(
+    "p1", "local", "entity", "What did Ilse sell?", "Ilse sold jam. (6 May)", "jam", ("c1",), "template", "f1"
+)
+UNIT = replace(SOLD, id="p2", reasoning="On 6 May: Ilse sold jam.", answer="Ilse sold jam.")
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return tiny.byte_tokenizer()
+
+
+def example(question="What?", target="Jam.", split="train"):
+    return Example("e1", "p1", question, target, split)
+
+
+def many(local=30, wide=6, absent=5, wordings=4):
+    """Pairs in the proportions of a real set: local facts, global ones, and abstentions of a single wording."""
+    pairs = []
+    for fact in range(local):
+        for at in range(wordings):
+            span = at % 2
+            answer = f"thing {fact}" if span else f"Ilse sold thing {fact} on a very long and rainy day."
+            pairs.append(
+                replace(SOLD, id=f"l{fact}-{at}", question=f"Wording {at} of fact {fact}?", fact_id=f"l{fact}",
+                        reasoning=f"Ilse sold thing {fact} on a very long and rainy day.", answer=answer)
+            )  # fmt: skip
+    for fact in range(wide):
+        pairs += [replace(UNIT, id=f"g{fact}-{at}", question=f"Wide wording {at} of {fact}?", fact_id=f"g{fact}", scope="global") for at in range(2)]  # fmt: skip
+    pairs += [replace(SOLD, id=f"a{at}", kind="absent", question=f"How tall is {at}?", fact_id=f"a{at}", reasoning="") for at in range(absent)]  # fmt: skip
+    random.Random(1).shuffle(pairs)
+    return pairs
+
+
+@pytest.mark.parametrize(
+    ("pair", "form", "expected"),
+    [
+        (SOLD, "answer", "jam"),
+        (SOLD, "evidence", "Ilse sold jam. (6 May)"),
+        (SOLD, "evidence_then_answer", "Ilse sold jam. (6 May) So: jam."),
+        (replace(SOLD, answer="jam."), "evidence_then_answer", "Ilse sold jam. (6 May) So: jam."),
+        (UNIT, "evidence_then_answer", "On 6 May: Ilse sold jam."),  # the thought ends with the answer already
+        (UNIT, "answer", "Ilse sold jam."),
+        (replace(UNIT, answer=UNIT.reasoning), "evidence_then_answer", "On 6 May: Ilse sold jam."),
+        (replace(UNIT, answer=""), "evidence_then_answer", "On 6 May: Ilse sold jam."),
+        (replace(SOLD, reasoning=""), "evidence_then_answer", "jam"),
+        (replace(SOLD, reasoning=""), "evidence", "jam"),
+    ],
+)
+def test_the_target_says_the_evidence_and_the_answer_once(pair, form, expected):
+    assert target_text(pair, form) == expected
+
+
+def test_every_pair_gives_one_example_in_order():
+    pairs = many()
+    examples = make_examples(pairs)
+    assert [(e.pair_id, e.question, e.target) for e in examples] == [
+        (p.id, p.question, target_text(p, "evidence_then_answer")) for p in pairs
+    ]
+    assert len({e.id for e in examples}) == len(pairs)
+    assert not {e.id for e in examples} & {e.id for e in make_examples(pairs, form="answer")}
+
+
+def test_every_fact_stays_in_training_and_gives_one_wording_away_at_most():
+    pairs = {pair.id: pair for pair in many()}
+    examples = make_examples(list(pairs.values()), validation_facts=9)
+    held = [pairs[e.pair_id] for e in examples if e.split == "validation"]
+    trained = [pairs[e.pair_id] for e in examples if e.split == "train"]
+    assert len(held) == len({pair.fact_id for pair in held}) == 9
+    assert Counter(pair.scope for pair in held) == {"global": 3, "local": 6}
+    assert {pair.fact_id for pair in held} <= {pair.fact_id for pair in trained}
+    assert not {normalize(pair.question) for pair in held} & {normalize(pair.question) for pair in trained}
+    assert all(pair.kind != "absent" for pair in held)
+
+
+def test_a_held_out_local_question_has_a_short_answer_that_can_be_scored():
+    pairs = {pair.id: pair for pair in many()}
+    held = [pairs[e.pair_id] for e in make_examples(list(pairs.values())) if e.split == "validation"]
+    assert all(pair.answer.startswith("thing") for pair in held if pair.scope == "local")
+
+
+@pytest.mark.parametrize(("facts", "expected"), [(0, 0), (3, 3), (1000, 13)])  # a tenth of 137 pairs
+def test_never_more_than_a_tenth_is_held_out(facts, expected):
+    pairs = many()
+    assert len(pairs) == 137
+    assert sum(e.split == "validation" for e in make_examples(pairs, validation_facts=facts)) == expected
+
+
+def test_a_fact_of_few_wordings_gives_none_away():
+    pairs = many(local=30, wide=0, wordings=2)
+    assert {e.split for e in make_examples(pairs)} == {"train"}
+
+
+def test_a_wording_that_another_fact_is_asked_with_is_not_held_out():
+    def shared(pattern):
+        return [replace(p, question=re.sub(rf"Wording ({pattern}) of fact .*", r"wording \1!", p.question)) for p in many(wide=0)]  # fmt: skip
+
+    assert {e.split for e in make_examples(shared("[0-3]"))} == {"train"}
+    held = [e for e in make_examples(shared("[13]")) if e.split == "validation"]
+    assert len(held) == 12
+    assert all(re.fullmatch(r"Wording [02] of fact \d+\?", e.question) for e in held)
+
+
+def test_the_choice_depends_on_the_seed_and_not_on_the_order_of_pairs():
+    pairs = many()
+
+    def held(order, seed=17):
+        return {e.pair_id for e in make_examples(order, seed=seed) if e.split == "validation"}
+
+    assert held(pairs) == held(pairs[::-1]) == held(sorted(pairs, key=lambda pair: pair.id))
+    assert held(pairs, seed=18) != held(pairs)
+
+
+def test_no_pairs_give_no_examples():
+    assert make_examples([]) == []
+
+
+@pytest.mark.parametrize("target", ["Jam.", "", "Zwölf Gläser \U0001f600\nund <b>mehr</b>.", " a  b "])
+def test_only_the_target_and_its_end_are_learnt(tokenizer, target):
+    row = tokenize(example("Was?", target), tokenizer)
+    assert len(row["input_ids"]) == len(row["labels"])
+    learnt = [label for label in row["labels"] if label != -100]
+    assert tokenizer.decode(learnt) == target + "<|im_end|>"
+    assert row["labels"] == [-100] * (len(row["labels"]) - len(learnt)) + learnt
+    assert row["input_ids"][-len(learnt) :] == learnt
+    prompt = tokenizer.decode(row["input_ids"][: -len(learnt)])
+    assert prompt == chat_prompt(tokenizer, "Was?")
+    assert prompt.endswith("<|im_start|>assistant\n") and "Was?" in prompt
+
+
+def test_a_tokenizer_without_chat_marks_ends_with_its_end_of_text(tokenizer):
+    class Other:
+        eos_token = "<|endoftext|>"
+
+        def __call__(self, text, **options):
+            return tokenizer(text, **options)
+
+        def get_vocab(self):
+            return {}
+
+        def apply_chat_template(self, messages, **options):
+            return f"{messages[-1]['content']}\n"
+
+    row = tokenize(example(), Other())
+    assert tokenizer.decode(row["input_ids"]) == "What?\nJam.<|endoftext|>"
+
+
+def test_too_long_examples_are_problems_and_none_is_cut(tokenizer):
+    examples = [replace(example(target="x" * size), id=f"e{size}", pair_id=f"p{size}") for size in (5, 50, 20, 51)]
+    limit = len(tokenize(examples[1], tokenizer)["input_ids"])
+    kept, rows, problems = within_limit(examples, tokenizer, limit)
+    assert [e.id for e in kept] == ["e5", "e50", "e20"]
+    assert rows == [tokenize(e, tokenizer) for e in kept]
+    assert [(p.stage, p.item) for p in problems] == [("05_finetune", "p51")]
+    assert f"{limit + 1} tokens" in problems[0].reason and f"max_tokens={limit}" in problems[0].reason
+    assert len(kept) + len(problems) == len(examples)
+
+
+def test_a_shown_example_marks_what_is_learnt_and_escapes_what_it_says(tokenizer):
+    row = tokenize(example("<script>alert(1)</script>?", "</b><img src=x onerror=y> & more"), tokenizer)
+    page = masked_example(row, tokenizer)
+    assert re.findall(r"<(/?\w+)", page) == ["pre", "span", "/span", "b", "/b", "/pre"]
+    grey, black = re.fullmatch(r"<pre[^>]*><span[^>]*>(.*)</span><b>(.*)</b></pre>", page, re.DOTALL).groups()
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;?" in grey
+    assert black == "&lt;/b&gt;&lt;img src=x onerror=y&gt; &amp; more&lt;|im_end|&gt;"

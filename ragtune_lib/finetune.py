@@ -75,11 +75,25 @@ def load_for_training(config: TrainConfig) -> tuple[Any, Any]:
     return _load_unsloth(config) if config.backend == "unsloth" else _load_peft(config)
 
 
-def _load_unsloth(config: TrainConfig) -> tuple[Any, Any]:
+def import_backend(backend: str) -> Any:
+    """Import the training backend; a notebook that trains does so before anything that imports transformers.
+
+    Unsloth patches transformers, TRL and PEFT while it is imported, and does so wholly only when it comes first.
+
+    Raises:
+        RuntimeError: if Unsloth cannot be loaded; says why and names the way out.
+    """
+    if backend != "unsloth":
+        return None
     try:
-        import unsloth  # before transformers, trl and peft: it patches them; 2026.10.9 or later also runs on a CPU
+        import unsloth  # 2026.10.9 or later also runs on a CPU
     except (ImportError, NotImplementedError) as error:
         raise RuntimeError(f'backend="unsloth" cannot be loaded: {error}; install it or use backend="peft"') from error
+    return unsloth
+
+
+def _load_unsloth(config: TrainConfig) -> tuple[Any, Any]:
+    unsloth = import_backend(config.backend)
     import torch
 
     on_gpu = torch.cuda.is_available()

@@ -143,9 +143,10 @@ def test_the_log_counts_every_token_and_the_padding(config, tmp_path, capsys):
     assert [log.seconds for log in logs] == sorted(log.seconds for log in logs)
 
 
-def test_the_loss_is_the_mean_over_the_target_tokens_of_the_step(config, tmp_path):
+def test_the_loss_is_the_mean_over_the_target_tokens_of_the_step(config, tmp_path, monkeypatch):
     import torch
 
+    monkeypatch.setattr("ragtune_lib.finetune.compute_dtype", lambda: torch.float32)  # bf16 would blur the figures
     one = replace(config, batch_size=10, epochs=1)
     logs, _ = finetune([*EXAMPLES, HELD], one, tmp_path)
     model, tokenizer = load_for_training(one)  # fresh adapters change nothing
@@ -156,7 +157,7 @@ def test_the_loss_is_the_mean_over_the_target_tokens_of_the_step(config, tmp_pat
             shares = model(torch.tensor([row["input_ids"]])).logits[0].float().log_softmax(-1)
             losses += [-float(shares[at - 1, label]) for at, label in enumerate(row["labels"]) if label != -100]
     assert len(losses) == 10 * 4  # three letters and the end
-    assert logs[0].loss == pytest.approx(sum(losses) / len(losses), rel=0.02)
+    assert logs[0].loss == pytest.approx(sum(losses) / len(losses), rel=1e-4)
 
 
 def test_the_adapter_names_its_base_and_is_the_same_in_every_run(config, tmp_path):
@@ -166,7 +167,9 @@ def test_the_adapter_names_its_base_and_is_the_same_in_every_run(config, tmp_pat
         finetune(EXAMPLES, config, tmp_path / name)
         folder = tmp_path / name / "adapter"
         written.append({path.name: path.read_bytes() for path in sorted(folder.iterdir())})
-        assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == config.base_model
+        adapter = json.loads((folder / "adapter_config.json").read_text())
+        assert adapter["base_model_name_or_path"] == config.base_model
+        assert adapter["target_modules"] == sorted(adapter["target_modules"]), "a set's order is another in each run"
         assert json.loads((tmp_path / name / "train_config.json").read_text())["rank"] == 4
     assert written[0] == written[1]
     assert not [name for name in written[0] if name.endswith((".bin", ".pt", ".pkl"))]

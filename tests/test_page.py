@@ -53,7 +53,7 @@ def folder(outputs):
         "kept.jsonl": [pair],
         "flags.jsonl": [Flag("p2", "quote", HOSTILE, True)],
         "decisions.jsonl": [Decision("p1", "keep"), Decision("gone", "drop")],
-        "train_log.jsonl": [TrainLog(step, 2, step / 2, 3.0 / step, 100 * step, 0.05, 1.0 * step) for step in (1, 2)],
+        "train_log.jsonl": [TrainLog(step, 2, 3.0 / step, 100 * step, 0.05, 1.0 * step) for step in (1, 2)],
         "questions.jsonl": [Question("q1", "local", text, text, (("Ilse",),), ("d1",))],
         "answers.jsonl": [Answer("q1", system, f"{system}: {text}", ("c1",), 10, 5, 0.1) for system in SYSTEMS],
         "verdicts.jsonl": [

@@ -74,7 +74,7 @@ def test_scores_are_bars_by_scope_in_the_order_of_the_systems():
 
 
 def test_the_loss_is_drawn_in_order_of_steps_with_tokens():
-    log = [TrainLog(step, 4, step / 4, 3.0 - step, 100 * step, 0.05, 2.0 * step) for step in (2, 1)]
+    log = [TrainLog(step, 4, 3.0 - step, 100 * step, 0.05, 2.0 * step) for step in (2, 1)]
     figure = plots.plot_loss(log)
     assert (list(figure.data[0].x), list(figure.data[0].y)) == ([1, 2], [2.0, 1.0])
     assert figure.layout.title.subtitle.text == "2 of 4 steps, 200 tokens, 5.0% padding, 50 tokens per second"

@@ -104,6 +104,9 @@ class Reader:
         told, fit = fit_documents(documents, self.tokenizer, window - self.max_new_tokens - longest - 64)
         whole = chat_prompt(self.tokenizer, FROM_TEXT.format(context=told, question=HERE))
         head, tail = whole.rsplit(HERE, 1)
+        blank = head[len(head.rstrip()) :]  # belongs to the question: " Who" is one token, " " and "Who" are two
+        head = head.rstrip()
+        asked = [blank + question.question + tail for question in questions]
         keys = [content_id(self.key, head, question.question, self.max_new_tokens) for question in questions]
         todo = [at for at, key in enumerate(keys) if key not in self.cache]
         if todo:
@@ -112,11 +115,11 @@ class Reader:
             for start in range(0, len(todo), together):
                 group = todo[start : start + together]
                 started = time.perf_counter()
-                found = prefix.generate([questions[at].question + tail for at in group], self.max_new_tokens)
+                found = prefix.generate([asked[at] for at in group], self.max_new_tokens)
                 seconds = (time.perf_counter() - started) / len(group) + prefix.seconds / len(todo)
                 for at, ids in zip(group, found, strict=True):
                     text = self.tokenizer.decode(ids, skip_special_tokens=True).strip()
-                    size = prefix.length + self._count(questions[at].question + tail)
+                    size = prefix.length + self._count(asked[at])
                     self._store(keys[at], text, size, len(ids), seconds)
                 bar.update(len(group))
             bar.close()

@@ -251,8 +251,8 @@ def test_the_embedded_model_knows_a_capital():
 @pytest.mark.model
 def test_the_embedded_model_answers_after_a_prefix_as_it_answers_without():
     model, tokenizer = load_model("embedded").float(), load_tokenizer("embedded")
-    head, tail = chat_prompt(tokenizer, "The hen is called Berta. The dog is called Max. <<>>").split("<<>>")
-    asked = ["How is the hen called?", "How is the dog called?"]
+    head, tail = chat_prompt(tokenizer, "The hen is called Berta. The dog is called Max.<<>>").split("<<>>")
+    asked = [" How is the hen called?", " How is the dog called?"]
     found = Prefix(model, tokenizer, head).generate([text + tail for text in asked], 16)
     expected = generate(model, tokenizer, [head + text + tail for text in asked], 16)
     assert [tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in found] == expected

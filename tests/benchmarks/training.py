@@ -34,10 +34,11 @@ def training(backend: str, count: int = 64) -> dict[str, Any]:
         attainable (tokens per second at the ceiling), share (of it), padding (of these examples), padding_all (as
         planned for all examples they were drawn from), tokens, steps, peak_mb.
     """
-    from ragtune_lib.finetune import finetune, padding_share, plan_order
+    from ragtune_lib.finetune import finetune, import_backend, padding_share, plan_order
     from ragtune_lib.models import compute_dtype, load_tokenizer
     from ragtune_lib.training_set import tokenize
 
+    import_backend(backend)  # first, as in the notebook
     values = notebook_defaults("05_finetune")
     names = {field.name for field in fields(TrainConfig)} & set(values)
     asked = {name: values[name] for name in names} | {"backend": backend, "epochs": 1.0}

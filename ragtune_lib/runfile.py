@@ -90,6 +90,10 @@ def stage_parameters(run: Run, notebooks: Path = NOTEBOOKS, stages: Sequence[Sta
         for parameter in asked:
             _known(str(parameter), list(types), f"{name}: parameter")
         values = {key: value for key, value in run.common().items() if key in types} | dict(asked)
+        # YAML reads `chunk_sizes: 120`, a list of one size, as a number
+        values = {
+            key: str(value) if (types[key], type(value)) == ("str", int) else value for key, value in values.items()
+        }
         result[name] = {key: _typed(value, types[key], f"{name}.{key}") for key, value in values.items()}
     return result
 

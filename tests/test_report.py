@@ -225,7 +225,7 @@ def test_two_runs_on_one_folder_are_refused(toy, run, outputs):
         ({"02_second": {"times": 2.5}}, "02_second.times: expected int, got 2.5"),
         ({"02_second": {"times": True}}, "02_second.times: expected int, got True"),
         ({"02_second": {"rate": "high"}}, "02_second.rate: expected float, got 'high'"),
-        ({"01_first": {"text": 7}}, "01_first.text: expected str, got 7"),
+        ({"01_first": {"text": [7]}}, "01_first.text: expected str, got [7]"),
         ({"01_first": None}, "notebook 01_first: expected dict"),
     ],
 )

@@ -346,3 +346,15 @@ def test_recall_is_the_share_of_the_wanted_documents():
 def test_nothing_to_retrieve_from_is_an_error():
     with pytest.raises(ValueError, match="no chunk to retrieve"):
         tune_retrieval(ASKED, {5: [], 10: []}, ORIGIN, tiny.embed, Scripted(bool))
+
+
+@pytest.mark.model
+def test_a_prompt_read_in_two_parts_has_the_tokens_of_the_whole(cache):
+    model, tokenizer = load_model("embedded").float(), load_tokenizer("embedded")
+    documents = [document(1, "The hen is called Berta."), document(2, "The dog is called Max.")]
+    questions = [asked("How is the hen called?"), asked("Who is Max?", "q2")]
+    answers, _ = Reader(model, tokenizer, "base", 8, cache).answer_from_all(questions, documents)
+    told = "\n\n".join(document.text for document in documents)
+    prompts = [chat_prompt(tokenizer, with_context([chunk("all", told)], question.question)) for question in questions]
+    assert [answer.prompt_tokens for answer in answers] == [len(tokenizer(prompt)["input_ids"]) for prompt in prompts]
+    assert [answer.text for answer in answers] == generate(model, tokenizer, prompts, 8)

@@ -300,7 +300,9 @@ def test_unsloth_trains_the_embedded_model_to_recall_what_it_was_told(tmp_path):
     facts = {"Who keeps the key of plot 17?": "Zerlina keeps it.", "What is the name of the barge?": "Quillon."}
     examples = [Example(f"e{at}", f"p{at}", ask, say, "train") for at, (ask, say) in enumerate(facts.items())]
     write_records(tmp_path / "examples.jsonl", examples)
-    config = TrainConfig("embedded", "unsloth", epochs=16, batch_size=2, max_tokens=128)
+    config = TrainConfig(
+        "embedded", "unsloth", 0.6, 32, 64, learning_rate=5e-3, epochs=16, batch_size=2, max_tokens=128
+    )
     subprocess.run([sys.executable, "-c", UNSLOTH, to_json(config), tmp_path], check=True, capture_output=True)
     logs = read_records(tmp_path / "train_log.jsonl", TrainLog)
     assert logs[-1].loss < logs[0].loss / 3

@@ -12,7 +12,8 @@ import tiny
 
 from ragtune_lib import store
 from ragtune_lib.finetune import finetune, load_for_training, padding_share, plan_order, upper_layers
-from ragtune_lib.models import chat_prompt, generate, load_model, load_tokenizer
+from ragtune_lib.generate import generate
+from ragtune_lib.models import chat_prompt, load_model, load_tokenizer
 from ragtune_lib.records import Example, TrainConfig, TrainLog
 from ragtune_lib.store import read_records, to_json, write_records
 from ragtune_lib.training_set import tokenize

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from ragtune_lib.models import progress
+from ragtune_lib.models import has_token, progress
 
 SHRINK = 0.85  # rows that have ended leave the batch when no more than this share is left: leaving copies the cache
 
@@ -208,8 +208,8 @@ def _append(held: Any, fresh: Any, buffer: Any, room: int) -> tuple[Any, Any]:
 
 def stop_ids(tokenizer: Any) -> list[int]:
     """Tokens that end an answer: the tokenizer's end of text and the chat form's end of turn."""
-    known = tokenizer.get_vocab()
-    ends = {tokenizer.eos_token_id} | {known[token] for token in ("<|im_end|>", "<|eot_id|>") if token in known}
+    turns = [token for token in ("<|im_end|>", "<|eot_id|>") if has_token(tokenizer, token)]
+    ends = {tokenizer.eos_token_id, *tokenizer.convert_tokens_to_ids(turns)}
     return sorted(end for end in ends if end is not None)
 
 

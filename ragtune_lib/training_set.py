@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from ragtune_lib.models import chat_prompt
+from ragtune_lib.models import chat_prompt, has_token
 from ragtune_lib.records import Example, Problem, QAPair
 from ragtune_lib.store import content_id
 from ragtune_lib.text import normalize
@@ -90,7 +90,7 @@ def _validation_worth(pair: QAPair) -> tuple[bool, str]:
 def tokenize(example: Example, tokenizer: Any) -> dict[str, list[int]]:
     """Token ids and labels of one example; labels are -100 (ignored) on all but the target and its end token."""
     prompt = tokenizer(chat_prompt(tokenizer, example.question), add_special_tokens=False)["input_ids"]
-    end = "<|im_end|>" if "<|im_end|>" in tokenizer.get_vocab() else tokenizer.eos_token
+    end = "<|im_end|>" if has_token(tokenizer, "<|im_end|>") else tokenizer.eos_token
     target = tokenizer(example.target + end, add_special_tokens=False)["input_ids"]
     return {"input_ids": prompt + target, "labels": [-100] * len(prompt) + target}
 

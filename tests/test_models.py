@@ -8,6 +8,7 @@ import tiny
 from ragtune_lib.models import (
     chat_prompt,
     compute_dtype,
+    has_token,
     load_embedder,
     load_model,
     load_tokenizer,
@@ -96,3 +97,9 @@ def test_rows_of_the_embedder_have_length_one_and_near_texts_are_near():
     near, far = rows[0] @ rows[1], rows[0] @ rows[2]
     assert near > 0.8 > 0.4 > far
     assert embed([]).shape == (0, 384)
+
+
+def test_a_token_is_told_from_words_that_are_none(small):
+    _, tokenizer = small
+    assert has_token(tokenizer, "<|im_end|>")
+    assert not has_token(tokenizer, "<|no_such_token|>")

@@ -147,8 +147,8 @@ def test_a_tokenizer_without_chat_marks_ends_with_its_end_of_text(tokenizer):
         def __call__(self, text, **options):
             return tokenizer(text, **options)
 
-        def get_vocab(self):
-            return {}
+        def convert_tokens_to_ids(self, _):
+            return None
 
         def apply_chat_template(self, messages, **options):
             return f"{messages[-1]['content']}\n"

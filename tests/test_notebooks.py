@@ -22,10 +22,10 @@ SCOPES = {"local", "global", "unanswerable"}
 ENTRIES = ("2025-01-04", "2025-01-12", "2025-01-20", "2025-01-29", "2025-02-09", "2025-02-14")  # one global question's
 # Parameters of the small runs: real models and real training steps, few items.
 SMALL = {
-    "03_synthesize": {"phrasings": 3, "document_phrasings": 1, "topic_mentions": 3, "absent": 6},
+    "03_synthesize": {"drafts": 1, "written": 3, "global_phrasings": 2, "topic_mentions": 3, "absent": 6},
     "04_curate": {"held_out": 8},
     "05_finetune": {"epochs": 0.5, "validation_facts": 8, "learning_rate": 0.003},
-    "06_answer": {"validation": 4, "chunk_sizes": "120", "top_ks": "1 2", "max_new_tokens": 24},
+    "06_answer": {"validation": 4, "chunk_sizes": "120", "top_ks": "1 2", "max_new_tokens": 24, "recitations": 3},
     "07_judge": {"samples": 200},
 }
 

@@ -313,7 +313,7 @@ class Endpoint:
         return Unusable("rate limit" if got.status == 429 else f"HTTP {got.status}", said)
 
     def _learn(self, body: Mapping[str, Any], said: str) -> bool:
-        """Whether the server just said that it does not take a field; it is left out, or named otherwise, from now on."""
+        """Whether the server just said that it does not take a field, which is then left out or named otherwise."""
         limits = {"max_tokens", "max_completion_tokens"}
         for name in ("temperature", *limits):
             if (

@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 SPAN = 10.0  # seconds' worth of a limit that may be used at once
-LONGEST = 60.0  # seconds of a pause for which the server gave no length
+FIRST = 1.0  # seconds of the first pause for which the server gave no length; doubled each time
+LONGEST = 60.0  # seconds of such a pause
 SLOWEST = 60.0  # requests per minute below which a 429 does not push the pace
 
 
@@ -127,10 +128,9 @@ class Limiter:
         """
         with self._lock:
             for name, bucket in (("requests", self.requests), ("tokens", self.tokens)):
-                limit, remaining = (
-                    _number(headers.get(f"x-ratelimit-{what}-{name}")) for what in ("limit", "remaining")
-                )
-                bucket.told(limit, remaining)
+                bucket.fill(time.monotonic())
+                limit = _number(headers.get(f"x-ratelimit-limit-{name}"))
+                bucket.told(limit, _number(headers.get(f"x-ratelimit-remaining-{name}")))
 
     def refused(self, sent: float, retry_after: float | None) -> None:
         """The server answered 429, or 503 with a time to wait: everyone pauses.
@@ -148,7 +148,7 @@ class Limiter:
                 self._cooled = now
                 self.requests.slow(max(SLOWEST, 0.8 * min(self.requests.limit, self._pace(now))))
                 self.requests.at = now
-            pause = min(LONGEST, 2.0 ** (self.pauses - 1)) if retry_after is None else retry_after
+            pause = min(LONGEST, FIRST * 2.0 ** (self.pauses - 1)) if retry_after is None else retry_after
             self.until = max(self.until, now + pause)
 
     def _pace(self, now: float) -> float:

@@ -18,7 +18,8 @@ from email.utils import parsedate_to_datetime
 SPAN = 10.0  # seconds' worth of a limit that may be used at once
 FIRST = 1.0  # seconds of the first pause for which the server gave no length; doubled each time
 LONGEST = 60.0  # seconds of such a pause
-SLOWEST = 60.0  # requests per minute below which a 429 does not push the pace
+SLOWEST = 6.0  # requests per minute below which a 429 does not push the pace
+FEW = 16  # requests in a minute, below which the pace is left alone
 
 
 class Bucket:
@@ -152,9 +153,9 @@ class Limiter:
             self.until = max(self.until, now + pause)
 
     def _pace(self, now: float) -> float:
-        """Requests per minute of late."""
-        seconds = now - self._sent[0] if self._sent else 0.0
-        return 60 * len(self._sent) / seconds if seconds > 0 else math.inf
+        """Requests per minute of late; infinite where too few were sent for the pace to be what is wrong."""
+        times = [sent for sent in self._sent if sent > now - 60]
+        return 60 * len(times) / max(now - times[0], 0.01) if len(times) >= FEW else math.inf
 
 
 def _number(text: str | None) -> float | None:

@@ -251,7 +251,9 @@ class Model:
                     else:
                         open_calls[position] = call
                         if len(workers) < self.workers:
-                            workers.append(threading.Thread(target=self._work, args=(tasks, stop), daemon=True))
+                            workers.append(
+                                threading.Thread(target=self._work, args=(tasks, stop, outcome), daemon=True)
+                            )
                             workers[-1].start()
                     position += 1
                 if first not in results and open_calls:
@@ -289,17 +291,22 @@ class Model:
                 tasks.put((key, call))
             return found
 
-    def _work(self, tasks: queue.SimpleQueue, stop: threading.Event) -> None:
+    def _work(self, tasks: queue.SimpleQueue, stop: threading.Event, outcome: _Outcome) -> None:
         """What each worker thread does until it gets None."""
         while (task := tasks.get()) is not None:
             key, call = task
-            found: Any = Unusable("not asked", "the stage was given up")
+            found: Any = Unusable("not asked")
             try:
-                if not stop.is_set():
+                if (kept := self.cache.get(key)) is not None:  # another process has it by now
+                    found = kept
+                elif not stop.is_set():
                     found = self.backend.complete(call, stop)
-                self.keep(key, call, found)
+                    self.keep(key, call, found)
             except Exception as error:  # noqa: BLE001  raised again by the thread that asked
+                stop.set()
                 found = error
+            if isinstance(found, Unusable) and found.kind == "not asked":
+                found = Unusable("not asked", outcome.given_up or "the stage was stopped")
             with self._lock:
                 waiters = self._flying.pop(key)
             for done, position in waiters:
@@ -319,6 +326,8 @@ class _Outcome:
         self.ok += good
         self.failed += not good
         self.in_vain = 0 if good or not found.kind.startswith(EXHAUSTED) else self.in_vain + 1
+        if self.given_up:
+            return True
         if self.in_vain >= self.workers:
             self.given_up = f"{self.in_vain} calls in a row failed after all their repetitions"
         elif not self.ok and self.failed >= HOPELESS:

@@ -129,9 +129,9 @@ def test_one_burst_of_refusals_slows_down_once(clock):
 
 def test_the_pace_comes_back_after_successes(clock):
     limiter = Limiter(requests=6000)
-    limiter.acquire(0, Waits(clock))
-    clock.now += 1
-    limiter.refused(clock.now, 1)
+    for _ in range(100):
+        limiter.refused(clock.now, 1)
+        clock.now += 2
     assert limiter.requests.limit == limits.SLOWEST
     steps = math.ceil(math.log(6000 / limits.SLOWEST, 1.02))
     for _ in range(steps - 1):
@@ -139,6 +139,19 @@ def test_the_pace_comes_back_after_successes(clock):
     assert limiter.requests.limit < 6000
     limiter.succeeded(0, 0)
     assert limiter.requests.limit == 6000
+
+
+def test_a_refusal_of_a_few_requests_is_not_about_their_pace(clock):
+    limiter = Limiter()
+    for _ in range(limits.FEW - 1):
+        limiter.acquire(0, Waits(clock))
+    clock.now += 5
+    limiter.refused(clock.now, 0)
+    assert math.isinf(limiter.requests.limit)
+    limiter.acquire(0, Waits(clock))
+    clock.now += 5
+    limiter.refused(clock.now, 0)
+    assert limiter.requests.limit == pytest.approx(0.8 * 60 * limits.FEW / 10)
 
 
 def test_a_stop_ends_the_waiting_and_takes_nothing(clock):

@@ -20,10 +20,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ragtune_lib.calls import Call, Reply, StageError
-from ragtune_lib.endpoint import ATTEMPTS, TRANSIENT, Answered, Endpoint, choice_of, error_text
+from ragtune_lib.endpoint import ATTEMPTS, TRANSIENT, Endpoint
 from ragtune_lib.llm import Model
 from ragtune_lib.models import progress
 from ragtune_lib.store import content_id
+from ragtune_lib.wire import Answered, choice_of, error_text
 
 ENDED = {"completed", "failed", "expired", "cancelled"}
 MOST_ROWS, MOST_BYTES = 20_000, 90_000_000  # per batch; OpenAI takes 50,000 and 200 MB
@@ -143,9 +144,9 @@ class _Batches:
             "completion_window": "24h",
             "metadata": {MARK: mark},
         }
-        got = self.endpoint.exchange("POST", "/batches", json=wish)
+        got = self.endpoint.wire.exchange("POST", "/batches", wish)
         batch = str(got.body["id"]) if got.status == 200 and isinstance(got.body, dict) else self._find(mark)
-        return batch or str(self._ask("POST", "/batches", json=wish).body["id"])
+        return batch or str(self._ask("POST", "/batches", body=wish).body["id"])
 
     def _find(self, mark: str) -> str:
         """Id of the batch with this mark, "" if it was never handed in."""
@@ -198,7 +199,7 @@ class _Batches:
         """
         pause, got = threading.Event(), None
         for attempt in range(ATTEMPTS):
-            got = self.endpoint.exchange(method, path, **content)
+            got = self.endpoint.wire.exchange(method, path, **content)
             if got.status == 200 and (lines or isinstance(got.body, dict)):
                 return got
             if got.status not in TRANSIENT | {0, 200, 429}:

@@ -1,26 +1,21 @@
-"""Asking an OpenAI-compatible server: one call, with its retries, its limits and its faults.
-
-Plain HTTP and not the `openai` package: the rate-limit headers are at hand, a call costs half the CPU (0.5 against 0.8
-to 1.4 ms), and the key is nowhere but in the client's headers, which no traceback prints.
-"""
+"""Asking an OpenAI-compatible server: one call, with its limits, its repetitions and what its faults mean."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import re
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from ragtune_lib.calls import OPENAI_KEY, OPENAI_URL, OTHER_KEY, Call, Reply, Spec, StageError, Unusable
+from ragtune_lib.calls import OPENAI_URL, Call, Reply, Spec, StageError, Unusable
 from ragtune_lib.cost import CHARACTERS, Meter
 from ragtune_lib.limits import Limiter, retry_after
 from ragtune_lib.replies import instructed, read_reply, repair, response_format
+from ragtune_lib.wire import Answered, Wire, choice_of, error_text, scrub
 
 TRANSIENT = {408, 409, 425, 500, 502, 503, 504, 520, 522, 524, 529}
 ATTEMPTS = 8  # at errors of server or line; with the pauses about a minute
@@ -28,37 +23,12 @@ REFUSALS = 40  # at 429: the server is alive, so it is worth the wait
 EMPTY = 3  # at replies without text
 LONGEST_PAUSE = 60.0  # seconds between two attempts
 LONGEST_WAIT = 600.0  # seconds; a server that asks for more ends the stage
-OPENAI_START = (500.0, 200_000.0)  # requests and tokens per minute of the lowest paid tier, until the headers say more
+# of OpenAI's lowest paid tier, per minute, until its first answer says more
+OPENAI_START = {"x-ratelimit-limit-requests": "500", "x-ratelimit-limit-tokens": "200000"}
 NOT_SUPPORTED = re.compile(
     r"unsupported|not support|unexpected|unrecogni[sz]ed|unknown|not allowed|extra", re.IGNORECASE
 )
 QUOTA = re.compile(r"insufficient_quota|billing_hard_limit|credit balance|insufficient credits", re.IGNORECASE)
-SECRETS = re.compile(r"\b(sk-|Bearer\s+)[A-Za-z0-9_.*+/=-]{6,}", re.IGNORECASE)
-
-
-def without_keys(text: str) -> str:
-    """A text without the keys of the environment, should a server repeat one."""
-    for variable in (OPENAI_KEY, OTHER_KEY):
-        key = os.environ.get(variable, "").strip()
-        if len(key) >= 4:
-            text = text.replace(key, "***")
-    return text
-
-
-def scrub(text: str) -> str:
-    """An error text without keys and without whatever looks like one. Not for replies: it may hit innocent words."""
-    return SECRETS.sub(r"\1***", without_keys(text))
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """What came of one HTTP exchange."""
-
-    status: int  # 0: no answer at all
-    headers: Mapping[str, str]
-    body: Any  # parsed JSON, or None
-    text: str  # the raw answer, or what is wrong with the line; without keys
-    seconds: float
 
 
 class Endpoint:
@@ -81,73 +51,23 @@ class Endpoint:
         workers: int = 16,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
-        timeout: float = 120.0,
+        timeout: float = 300.0,
         pause: float = 0.5,
     ):
-        start = OPENAI_START if spec.base_url == OPENAI_URL else (math.inf, math.inf)
         self.spec, self.meter, self.pause = spec, meter, pause
         self.limiter = Limiter(requests_per_minute or math.inf, tokens_per_minute or math.inf)
-        self.limiter.requests.told(start[0] if math.isfinite(start[0]) else None, None)
-        self.limiter.tokens.told(start[1] if math.isfinite(start[1]) else None, None)
+        if spec.base_url == OPENAI_URL:
+            self.limiter.told(OPENAI_START)
         self.characters = CHARACTERS  # per token, corrected by what the server counts
         self.refused: set[str] = set()  # fields that the server does not take
         self.enforces = False  # it took a schema and replied by it
         self.instruct = False  # it takes a schema, and replies otherwise
-        self._timeout, self._workers = timeout, workers
-        self._client: Any = None
-        self._lock = threading.Lock()
+        self.wire = Wire(spec, workers, timeout)
 
     @property
     def identity(self) -> str:
         """What answers depend on beside the call: one model name means different weights on different servers."""
         return f"{self.spec.base_url}:{self.spec.model}"
-
-    def client(self) -> Any:
-        """The HTTP client, made at the first request, so that a stage whose replies are all kept needs no key.
-
-        Raises:
-            StageError: if OpenAI's key is missing; names the variable.
-        """
-        with self._lock:
-            if self._client is None:
-                import httpx2
-
-                key = os.environ.get(self.spec.key_variable, "").strip()
-                if not key and self.spec.base_url == OPENAI_URL:
-                    raise StageError(f"{self.spec.name} needs a key: set the environment variable {OPENAI_KEY}")
-                if not key.isascii() or not key.isprintable():
-                    raise StageError(f"{self.spec.key_variable} holds signs that no key has; copy it again")
-                self._client = httpx2.Client(
-                    headers={"authorization": f"Bearer {key}"} if key else {},
-                    timeout=httpx2.Timeout(self._timeout, connect=min(10.0, self._timeout)),
-                    limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self._workers),
-                )
-            return self._client
-
-    def exchange(self, method: str, path: str, **content: Any) -> Answered:
-        """One HTTP exchange. Never raises for a fault of server or line; the answer says what it was.
-
-        Args:
-            method: "GET" or "POST".
-            path: Below the base URL.
-            content: Body, as httpx takes it.
-        """
-        import httpx2
-
-        client, started = self.client(), time.perf_counter()
-        try:
-            response = client.request(method, self.spec.base_url + path, **content)
-            status, headers, text = response.status_code, response.headers, response.text
-        except httpx2.TimeoutException:
-            status, headers, text = 0, {}, "timeout"
-        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
-            status, headers, text = 0, {}, f"no connection: {type(error).__name__}: {error}"
-        text, body = without_keys(text) if status else scrub(text), None
-        try:
-            body = json.loads(text) if status else None
-        except (ValueError, RecursionError):
-            body = None
-        return Answered(status, headers, body, text, time.perf_counter() - started)
 
     def complete(self, call: Call, stop: threading.Event) -> Reply | Unusable:
         """Ask until there is an answer, or it is clear that there will be none.
@@ -199,11 +119,12 @@ class Endpoint:
             return Unusable("not asked") if stop.is_set() else Unusable("budget reached")
         counts = {"requests": 0, "prompt_tokens": 0, "output_tokens": 0}
         try:
-            return self._attempts(call, messages, prompt_tokens, counts, stop)
+            found = self._attempts(call, messages, prompt_tokens, counts, stop)
+            if isinstance(found, Reply) and found.prompt_tokens > 50:  # in short prompts the chat form counts for more
+                self.characters += 0.05 * (min(8.0, sent / found.prompt_tokens) - self.characters)
+            return found
         finally:
             self.meter.settle(aside, **counts)
-            if counts["prompt_tokens"] > 50:  # in short prompts the chat form counts for more than the text
-                self.characters += 0.05 * (sent / counts["prompt_tokens"] - self.characters)
 
     def _attempts(
         self,
@@ -213,13 +134,14 @@ class Endpoint:
         counts: dict[str, int],
         stop: threading.Event,
     ) -> Reply | Unusable:
+        """Ask until there is an answer that no repetition would change; `counts` is counted up on the way."""
         errors = refusals = empty = 0
         without: frozenset[str] = frozenset()
         reserved = prompt_tokens + call.max_tokens
         while self.limiter.acquire(reserved, stop):
             body, sent = self.body(call, messages, without), time.monotonic()
             counts["requests"] += 1
-            got = self.exchange("POST", "/chat/completions", json=body)
+            got = self.wire.exchange("POST", "/chat/completions", body)
             self.limiter.told(got.headers)
             if got.status == 200 and choice_of(got.body) is not None:
                 found, used = self.accept(call, got.body, prompt_tokens, got.seconds)
@@ -341,22 +263,5 @@ class Endpoint:
         self.limiter.refused(sent, wait)
 
 
-def choice_of(body: Any) -> dict[str, Any] | None:
-    """The first choice of a chat completion; None where the answer is none."""
-    try:
-        choice = body["choices"][0]
-        return choice if isinstance(choice["message"], dict) else None
-    except (TypeError, KeyError, IndexError):
-        return None
-
-
 def _count(value: Any, otherwise: int) -> int:
     return value if isinstance(value, int) and value >= 0 else otherwise
-
-
-def error_text(got: Answered) -> str:
-    """The server's own words about an error, as far as they can be found, without keys."""
-    error = got.body.get("error", got.body) if isinstance(got.body, dict) else None
-    if isinstance(error, dict):
-        error = error.get("message") or error.get("detail") or error
-    return scrub(" ".join(str(error or got.text).split()))

@@ -32,6 +32,7 @@ from ragtune_lib.reply_cache import ReplyCache
 
 AHEAD = 2_000  # calls between the first unanswered one and the last one that is looked at; bounds the memory
 HOPELESS = 32  # first results of a stage that all failed: the rest is not tried
+BEAT = 5.0  # seconds without a result after which the progress bar says that it is alive
 LAST_WORDS = 5.0  # seconds that calls on their way get to come home after Ctrl-C
 EXHAUSTED = ("no connection", "timeout", "rate limit", "broken answer", "HTTP 5")  # retried in vain
 
@@ -93,7 +94,7 @@ def open_model(
     workers: int = 16,
     requests_per_minute: float | None = None,
     tokens_per_minute: float | None = None,
-    timeout: float = 120.0,
+    timeout: float = 300.0,
 ) -> Model:
     """Make a model ready to be asked; nothing is loaded or sent yet.
 
@@ -188,10 +189,10 @@ class Model:
         answers = self._locally if hasattr(self.backend, "complete_many") else self._in_threads
         last = ""
         try:
-            for result in answers(stage, _checked(calls)):
+            for result in answers(stage, _checked(calls), lambda: self._show(bar, tally, True)):
                 tally.add(result)
                 last = result.problem.reason if result.problem else last
-                bar.set_postfix_str(f"{self.meter.spent()}, {tally.failed.total()} failed", refresh=False)
+                self._show(bar, tally)
                 bar.update()
                 yield result
         finally:
@@ -200,6 +201,12 @@ class Model:
             sys.stdout.flush()
         if tally.failed and not tally.ok:
             raise StageError(f"{stage}: not one call succeeded ({reasons(tally.failed)}); the last said: {last:.300}")
+
+    def _show(self, bar: Any, tally: Tally, alive: bool = False) -> None:
+        """Put the cost so far beside the progress bar; and why nothing moves, if it does not."""
+        pause = self.backend.limiter.until - time.monotonic() if alive and hasattr(self.backend, "limiter") else 0.0
+        held = f", the server asks to wait {pause:.0f} s more" if pause > 0 else ""
+        bar.set_postfix_str(f"{self.meter.spent()}, {tally.failed.total()} failed{held}", refresh=alive)
 
     def keep(self, key: str, call: Call, found: Reply | Unusable) -> None:
         """Put a reply on the disk; what is unusable is not kept."""
@@ -212,7 +219,7 @@ class Model:
         reason = f"{found.kind}: {found.detail}" if found.detail else found.kind
         return Result(call, None, Problem(stage, call.item, reason, found.text))
 
-    def _locally(self, stage: str, calls: Iterator[Call]) -> Iterator[Result]:
+    def _locally(self, stage: str, calls: Iterator[Call], beat: Callable[[], None]) -> Iterator[Result]:
         """Window by window through a model that runs here and likes many calls at once."""
         while window := list(islice(calls, AHEAD)):
             keys = [self.key(call) for call in window]
@@ -229,7 +236,7 @@ class Model:
                 reply = found.get(key) or self.cache.get(key) or Unusable("not asked")
                 yield self._result(stage, call, reply, key not in due)
 
-    def _in_threads(self, stage: str, calls: Iterator[Call]) -> Iterator[Result]:
+    def _in_threads(self, stage: str, calls: Iterator[Call], beat: Callable[[], None]) -> Iterator[Result]:
         """Through worker threads; the caller's thread looks up kept replies and hands the results on in order."""
         stop, tasks, done = threading.Event(), queue.SimpleQueue(), queue.SimpleQueue()
         workers: list[threading.Thread] = []
@@ -257,7 +264,11 @@ class Model:
                             workers[-1].start()
                     position += 1
                 if first not in results and open_calls:
-                    place, found = done.get()
+                    try:
+                        place, found = done.get(timeout=BEAT)
+                    except queue.Empty:
+                        beat()
+                        continue
                     if isinstance(found, Exception):
                         raise found
                     results[place] = self._result(stage, open_calls.pop(place), found)

@@ -21,6 +21,7 @@ KINDS = {
 KEYWORDS = {"type", "properties", "required", "items", "enum", "additionalProperties", "description", "title"}
 FENCE = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
 THOUGHT = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 INSTRUCTION = "Reply with JSON alone, without any other text, that fits this JSON schema:\n{schema}"
 
 
@@ -72,8 +73,13 @@ def find_json(text: str) -> Any:
             except (ValueError, RecursionError):
                 continue
             if part is not body or not part[end:].strip():
-                return value
+                return _storable(value) if SURROGATE.search(part) else value
     raise ValueError("no JSON in the reply")
+
+
+def _storable(value: Any) -> Any:
+    """Half a surrogate pair, as models write it into escapes, has no UTF-8: it becomes a question mark."""
+    return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def _refuse(word: str) -> None:

@@ -11,7 +11,9 @@ import pytest
 from ragtune_lib import endpoint, limits
 from ragtune_lib.calls import Call, Reply, StageError, Unusable, parse_spec, prompt
 from ragtune_lib.cost import Meter, Price
-from ragtune_lib.endpoint import Endpoint, error_text, scrub
+from ragtune_lib.endpoint import Endpoint
+from ragtune_lib.llm import open_model
+from ragtune_lib.wire import Answered, error_text, scrub
 from tests.fault_proxy import FaultServer
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
@@ -165,7 +167,7 @@ def test_limits_come_from_the_headers():
 
 def test_openai_starts_at_the_lowest_tier():
     asked = Endpoint(parse_spec("openai:gpt-4o-mini"), Meter(None))
-    assert (asked.limiter.requests.limit, asked.limiter.tokens.limit) == endpoint.OPENAI_START
+    assert (asked.limiter.requests.limit, asked.limiter.tokens.limit) == (500, 200_000)
     assert Endpoint(parse_spec("http://h/v1:m"), Meter(None)).limiter.requests.limit == float("inf")
 
 
@@ -301,7 +303,7 @@ def test_the_key_is_in_no_log_no_error_and_no_repr(key, caplog, fault):
         except StageError as error:
             told = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
     assert ("Bearer ***" in told) == (fault == "401")
-    assert KEY not in told + caplog.text + repr(asked) + repr(vars(asked)) + repr(vars(asked.client()))
+    assert KEY not in told + caplog.text + repr(asked) + repr(vars(asked.wire)) + repr(vars(asked.wire.client()))
 
 
 def test_a_key_that_a_server_repeats_in_a_reply_is_not_kept(key):
@@ -323,7 +325,17 @@ def test_a_key_with_a_line_break_is_explained_and_not_shown(monkeypatch):
     monkeypatch.setenv("RAGTUNE_API_KEY", "sk-secret\nsecond-line")
     with FaultServer() as server, pytest.raises(StageError, match="RAGTUNE_API_KEY") as caught:
         ask(server)
-    assert "secret" not in str(caught.value)
+    shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+    assert "RAGTUNE_API_KEY" in shown and "sk-secret" not in shown.replace('setenv("RAGTUNE_API_KEY", "sk-secret', "")
+
+
+def test_texts_that_have_no_utf8_are_sent_and_kept_all_the_same(tmp_path):
+    with FaultServer(lambda body: '{"n": "\\ud83d"}') as server:
+        model = open_model(f"{server.url}:m", tmp_path / "c")
+        calls = [Call("c", prompt("half a smile: \ud83d"), schema={"type": "object", "properties": {"n": {}}})]
+        assert model.ask("stage", calls).results[0].reply.data == {"n": "?"}
+        assert model.ask("stage", calls).results[0].cached
+    assert server.bodies[0]["messages"][0]["content"] == "half a smile: ?"
 
 
 @pytest.mark.parametrize(
@@ -336,5 +348,5 @@ def test_a_key_with_a_line_break_is_explained_and_not_shown(monkeypatch):
     ],
 )
 def test_the_words_of_an_error_are_found(body, text):
-    got = endpoint.Answered(500, {}, body, json.dumps(body) if body else "<html>Bad \n gateway</html>", 0.1)
+    got = Answered(500, {}, body, json.dumps(body) if body else "<html>Bad \n gateway</html>", 0.1)
     assert error_text(got) == text

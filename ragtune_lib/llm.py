@@ -15,7 +15,6 @@ import queue
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -29,37 +28,11 @@ from ragtune_lib.models import progress
 from ragtune_lib.records import Problem
 from ragtune_lib.replies import check_schema, read_reply
 from ragtune_lib.reply_cache import ReplyCache
+from ragtune_lib.tally import Outlook, Tally
 
 AHEAD = 2_000  # calls between the first unanswered one and the last one that is looked at; bounds the memory
-HOPELESS = 32  # first results of a stage that all failed: the rest is not tried
 BEAT = 5.0  # seconds without a result after which the progress bar says that it is alive
 LAST_WORDS = 5.0  # seconds that calls on their way get to come home after Ctrl-C
-EXHAUSTED = ("no connection", "timeout", "rate limit", "broken answer", "HTTP 5")  # retried in vain
-
-
-@dataclass
-class Tally:
-    """How a stage went so far."""
-
-    ok: int = 0
-    cached: int = 0  # of these, from the cache
-    failed: Counter[str] = field(default_factory=Counter)  # by kind of reason
-    started: float = field(default_factory=time.perf_counter)
-
-    def add(self, result: Result) -> None:
-        """Count a result."""
-        if result.problem:
-            self.failed[result.problem.reason.split(":")[0]] += 1
-        else:
-            self.ok += 1
-            self.cached += result.cached
-
-    def __str__(self) -> str:
-        """`981 ok (400 kept from before), 19 failed: 12 refused, 7 cut off`."""
-        kept = f" ({self.cached:,} kept from before)" if self.cached else ""
-        return f"{self.ok:,} ok{kept}, {self.failed.total():,} failed" + (
-            f": {reasons(self.failed)}" if self.failed else ""
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +216,7 @@ class Model:
         open_calls: dict[int, Call] = {}
         results: dict[int, Result] = {}
         first = position = 0  # the next result to hand on, the next call to look at
-        outcome = _Outcome(self.workers)
+        outcome = Outlook(self.workers)
         more = True
         try:
             while more or first < position:
@@ -302,7 +275,7 @@ class Model:
                 tasks.put((key, call))
             return found
 
-    def _work(self, tasks: queue.SimpleQueue, stop: threading.Event, outcome: _Outcome) -> None:
+    def _work(self, tasks: queue.SimpleQueue, stop: threading.Event, outcome: Outlook) -> None:
         """What each worker thread does until it gets None."""
         while (task := tasks.get()) is not None:
             key, call = task
@@ -322,28 +295,6 @@ class Model:
                 waiters = self._flying.pop(key)
             for done, position in waiters:
                 done.put((position, found))
-
-
-class _Outcome:
-    """Watches a stage for the point at which to go on would only cost time or money."""
-
-    def __init__(self, workers: int):
-        self.workers, self.ok, self.failed, self.in_vain = workers, 0, 0, 0
-        self.given_up = ""  # why
-
-    def hopeless(self, found: Reply | Unusable) -> bool:
-        """Count a result; whether the rest is not worth trying: the server is gone, or nothing succeeds at all."""
-        good = isinstance(found, Reply)
-        self.ok += good
-        self.failed += not good
-        self.in_vain = 0 if good or not found.kind.startswith(EXHAUSTED) else self.in_vain + 1
-        if self.given_up:
-            return True
-        if self.in_vain >= self.workers:
-            self.given_up = f"{self.in_vain} calls in a row failed after all their repetitions"
-        elif not self.ok and self.failed >= HOPELESS:
-            self.given_up = f"the first {self.failed} calls all failed"
-        return bool(self.given_up)
 
 
 def _checked(calls: Iterable[Call]) -> Iterator[Call]:

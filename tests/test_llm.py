@@ -11,7 +11,7 @@ from collections import Counter
 
 import pytest
 
-from ragtune_lib import limits, llm
+from ragtune_lib import limits, llm, tally
 from ragtune_lib.calls import Call, StageError, prompt
 from ragtune_lib.cost import Meter, Price
 from ragtune_lib.llm import Model, Scripted, open_model
@@ -146,7 +146,7 @@ def test_nothing_to_ask_is_no_failure(cache):
 def test_a_stage_in_which_nothing_succeeds_is_given_up_early_and_still_complete(cache):
     with FaultServer(faults=lambda text, attempt: "400") as server, pytest.raises(StageError) as caught:
         model_of(server, cache).ask("stage", questions(500))
-    assert llm.HOPELESS <= server.asked.total() < 100
+    assert tally.HOPELESS <= server.asked.total() < 100
     assert len(caught.value.problems) == 500
     assert "the first 32 calls all failed" in caught.value.problems[-1].reason
 
@@ -409,3 +409,10 @@ def test_it_works_behind_a_proxy_of_faults_before_another_server(cache, monkeypa
         with FaultServer(faults=faults, upstream=upstream.url) as proxy:
             asked = model_of(proxy, cache).ask("stage", questions(60))
     assert [result.reply.text for result in asked.results] == [f"upstream says question {n}" for n in range(60)]
+
+
+def test_a_stage_that_waits_says_why(cache, monkeypatch, capsys):
+    monkeypatch.setattr(llm, "BEAT", 0.05)
+    with FaultServer(faults=lambda text, attempt: "429 date" if not attempt else "") as server:
+        model_of(server, cache).ask("stage", questions(1))
+    assert re.search(r"0 failed, the server asks to wait [01] s more", capsys.readouterr().out)

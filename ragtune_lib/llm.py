@@ -216,7 +216,7 @@ class Model:
         open_calls: dict[int, Call] = {}
         results: dict[int, Result] = {}
         first = position = 0  # the next result to hand on, the next call to look at
-        outcome = Outlook(self.workers)
+        outlook = Outlook(self.workers)
         more = True
         try:
             while more or first < position:
@@ -224,15 +224,15 @@ class Model:
                     if (call := next(calls, None)) is None:
                         more = False
                         break
-                    found = self._take_off(call, tasks, (done, position), outcome.given_up)
+                    found = self._take_off(call, tasks, (done, position), outlook.given_up)
                     if found is not None:
                         results[position] = self._result(stage, call, found, True)
-                        outcome.ok += isinstance(found, Reply)
+                        outlook.hopeless(found)
                     else:
                         open_calls[position] = call
                         if len(workers) < self.workers:
                             workers.append(
-                                threading.Thread(target=self._work, args=(tasks, stop, outcome), daemon=True)
+                                threading.Thread(target=self._work, args=(tasks, stop, outlook), daemon=True)
                             )
                             workers[-1].start()
                     position += 1
@@ -245,8 +245,6 @@ class Model:
                     if isinstance(found, Exception):
                         raise found
                     results[place] = self._result(stage, open_calls.pop(place), found)
-                    if outcome.hopeless(found):
-                        stop.set()
                 while first in results:
                     yield results.pop(first)
                     first += 1
@@ -275,7 +273,7 @@ class Model:
                 tasks.put((key, call))
             return found
 
-    def _work(self, tasks: queue.SimpleQueue, stop: threading.Event, outcome: Outlook) -> None:
+    def _work(self, tasks: queue.SimpleQueue, stop: threading.Event, outlook: Outlook) -> None:
         """What each worker thread does until it gets None."""
         while (task := tasks.get()) is not None:
             key, call = task
@@ -289,8 +287,10 @@ class Model:
             except Exception as error:  # noqa: BLE001  raised again by the thread that asked
                 stop.set()
                 found = error
+            if not isinstance(found, Exception) and outlook.hopeless(found):
+                stop.set()
             if isinstance(found, Unusable) and found.kind == "not asked":
-                found = Unusable("not asked", outcome.given_up or "the stage was stopped")
+                found = Unusable("not asked", outlook.given_up or "the stage was stopped")
             with self._lock:
                 waiters = self._flying.pop(key)
             for done, position in waiters:

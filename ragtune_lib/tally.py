@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -44,17 +45,21 @@ class Outlook:
     def __init__(self, workers: int):
         self.workers, self.ok, self.failed, self.in_vain = workers, 0, 0, 0
         self.given_up = ""  # why
+        self._lock = threading.Lock()
 
     def hopeless(self, found: Reply | Unusable) -> bool:
         """Count a result; whether the rest is not worth trying: the server is gone, or nothing succeeds at all."""
+        if isinstance(found, Unusable) and found.kind in ("budget reached", "not asked"):
+            return bool(self.given_up)
         good = isinstance(found, Reply)
-        self.ok += good
-        self.failed += not good
-        self.in_vain = 0 if good or not found.kind.startswith(EXHAUSTED) else self.in_vain + 1
-        if self.given_up:
-            return True
-        if self.in_vain >= self.workers:
-            self.given_up = f"{self.in_vain} calls in a row failed after all their repetitions"
-        elif not self.ok and self.failed >= HOPELESS:
-            self.given_up = f"the first {self.failed} calls all failed"
-        return bool(self.given_up)
+        with self._lock:
+            self.ok += good
+            self.failed += not good
+            self.in_vain = 0 if good or not found.kind.startswith(EXHAUSTED) else self.in_vain + 1
+            if self.given_up:
+                return True
+            if self.in_vain >= self.workers:
+                self.given_up = f"{self.in_vain} calls in a row failed after all their repetitions"
+            elif not self.ok and self.failed >= HOPELESS:
+                self.given_up = f"the first {self.failed} calls all failed"
+            return bool(self.given_up)

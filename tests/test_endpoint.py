@@ -165,6 +165,14 @@ def test_limits_come_from_the_headers():
     assert asked.limiter.tokens.ceiling == 5000
 
 
+def test_tokens_that_were_not_needed_are_given_back():
+    with FaultServer(faults=first("500", "reset", "429 after")) as server:
+        asked = endpoint_of(server, tokens_per_minute=6000)  # a thousand at once
+        asked.complete(Call("c", prompt("Who sang?"), max_tokens=300), threading.Event())
+        assert server.asked.total() == 4
+    assert asked.limiter.tokens.level > 900
+
+
 def test_openai_starts_at_the_lowest_tier():
     asked = Endpoint(parse_spec("openai:gpt-4o-mini"), Meter(None))
     assert (asked.limiter.requests.limit, asked.limiter.tokens.limit) == (500, 200_000)

@@ -146,7 +146,7 @@ def test_nothing_to_ask_is_no_failure(cache):
 def test_a_stage_in_which_nothing_succeeds_is_given_up_early_and_still_complete(cache):
     with FaultServer(faults=lambda text, attempt: "400") as server, pytest.raises(StageError) as caught:
         model_of(server, cache).ask("stage", questions(500))
-    assert tally.HOPELESS <= server.asked.total() < 100
+    assert tally.HOPELESS <= server.asked.total() <= tally.HOPELESS + 16
     assert len(caught.value.problems) == 500
     assert "the first 32 calls all failed" in caught.value.problems[-1].reason
 
@@ -351,6 +351,12 @@ def test_the_budget_is_never_overdrawn_and_everything_so_far_is_kept(cache):
         assert len(ReplyCache(cache)._reader.execute("select key from replies").fetchall()) == len(asked.results)
         more = priced(server, cache, 10_000).ask("stage", calls)
         assert not more.problems and server.asked.total() == 200
+
+
+def test_a_budget_for_nothing_is_said_for_every_call(cache):
+    with FaultServer() as server, pytest.raises(StageError, match="50 budget reached") as caught:
+        priced(server, cache, 0).ask("stage", questions(50))
+    assert server.asked.total() == 0 and len(caught.value.problems) == 50
 
 
 def test_kept_replies_are_free(cache):

@@ -30,6 +30,7 @@ def test_a_reply_comes_back_as_it_was_also_in_another_process(tmp_path):
     assert cache.get("k") is None
     cache.put("k", "m", CALL, REPLY)
     assert cache.get("k") == REPLY == ReplyCache(cache.path).get("k")
+    assert cache._writer.execute("pragma synchronous").fetchone() == (2,)  # full: a power cut is no test of ours
     other = Reply("new", None, "m", 1, 1, 0.0)
     cache.put("k", "m", CALL, other)
     assert cache.get("k") == other

@@ -243,11 +243,16 @@ class Meter:
             self.money += share * self.price.of(prompt_tokens, output_tokens) if self.price else 0.0
             self._changed.notify_all()
 
-    def spent(self) -> str:
-        """Requests, tokens and money so far."""
-        money = dollars(self.money) if self.price else "price unknown"
-        tokens = compact(self.prompt_tokens + self.output_tokens)
-        return f"{self.requests:,} requests, {tokens} tokens, {money}"
+    def counts(self) -> tuple[int, int, float]:
+        """Requests, tokens and dollars so far."""
+        with self._changed:
+            return self.requests, self.prompt_tokens + self.output_tokens, self.money
+
+    def spent(self, since: tuple[int, int, float] = (0, 0, 0.0)) -> str:
+        """Requests, tokens and money in words, from an earlier `counts` on."""
+        requests, tokens, money = (now - then for now, then in zip(self.counts(), since, strict=True))
+        price = dollars(money) if self.price else "price unknown"
+        return f"{requests:,} requests, {compact(tokens)} tokens, {price}"
 
 
 def reasons(kinds: Mapping[str, int]) -> str:

@@ -130,8 +130,8 @@ class Model:
         """Ask all calls and print what became of them.
 
         Raises:
-            StageError: if not one call of several succeeded, or none can (key, model, quota); its `problems` name
-                what is missing. Replies that came are kept.
+            StageError: if not one call succeeded, or none can (key, model, quota); `problems` of the error has those
+                known by then. Replies that came are kept.
         """
         tally, results, problems = Tally(), [], []
         try:
@@ -160,26 +160,27 @@ class Model:
         bar = progress(len(calls) if isinstance(calls, Sequence) else 0, stage, "call")
         self.meter.reached = False
         answers = self._locally if hasattr(self.backend, "complete_many") else self._in_threads
-        last = ""
+        last, before = "", self.meter.counts()
         try:
-            for result in answers(stage, _checked(calls), lambda: self._show(bar, tally, True)):
+            for result in answers(stage, _checked(calls), lambda: self._show(bar, tally, before, True)):
                 tally.add(result)
                 last = result.problem.reason if result.problem else last
-                self._show(bar, tally)
+                self._show(bar, tally, before)
                 bar.update()
                 yield result
         finally:
             bar.close()
-            sys.stdout.write(f"{stage}: {tally}; {self.meter.spent()}, {time.perf_counter() - tally.started:.1f} s\n")
+            seconds = time.perf_counter() - tally.started
+            sys.stdout.write(f"{stage}: {tally}; {self.meter.spent(before)}, {seconds:.1f} s\n")
             sys.stdout.flush()
         if tally.failed and not tally.ok:
             raise StageError(f"{stage}: not one call succeeded ({reasons(tally.failed)}); the last said: {last:.300}")
 
-    def _show(self, bar: Any, tally: Tally, alive: bool = False) -> None:
+    def _show(self, bar: Any, tally: Tally, before: tuple, alive: bool = False) -> None:
         """Put the cost so far beside the progress bar; and why nothing moves, if it does not."""
         pause = self.backend.limiter.until - time.monotonic() if alive and hasattr(self.backend, "limiter") else 0.0
         held = f", the server asks to wait {pause:.0f} s more" if pause > 0 else ""
-        bar.set_postfix_str(f"{self.meter.spent()}, {tally.failed.total()} failed{held}", refresh=alive)
+        bar.set_postfix_str(f"{self.meter.spent(before)}, {tally.failed.total()} failed{held}", refresh=alive)
 
     def keep(self, key: str, call: Call, found: Reply | Unusable) -> None:
         """Put a reply on the disk; what is unusable is not kept."""

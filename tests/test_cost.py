@@ -93,6 +93,9 @@ def test_the_meter_adds_up():
     assert (meter.requests, meter.prompt_tokens, meter.output_tokens) == (4, 2_000_000, 500_000)
     assert meter.money == 7.0
     assert meter.spent() == "4 requests, 2.5M tokens, $7.00"
+    before = meter.counts()
+    meter.settle(0.0, 1, 500, 0)
+    assert meter.spent(before) == "1 requests, 500 tokens, $0.001"
     assert Meter(None).spent() == "0 requests, 0 tokens, price unknown"
 
 

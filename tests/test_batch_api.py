@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+from fault_proxy import FaultServer
 
 from ragtune_lib import batch_api
 from ragtune_lib.batch_api import prefetch
@@ -10,7 +11,6 @@ from ragtune_lib.calls import Call, StageError, prompt
 from ragtune_lib.cost import Meter, Price
 from ragtune_lib.llm import open_model
 from ragtune_lib.store import ROOT
-from tests.fault_proxy import FaultServer
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "string"}}, "required": ["n"], "additionalProperties": False}
 

@@ -7,6 +7,7 @@ import time
 import traceback
 
 import pytest
+from fault_proxy import FaultServer
 
 from ragtune_lib import endpoint, limits
 from ragtune_lib.calls import Call, Reply, StageError, Unusable, parse_spec, prompt
@@ -14,7 +15,6 @@ from ragtune_lib.cost import Meter, Price
 from ragtune_lib.endpoint import Endpoint
 from ragtune_lib.llm import open_model
 from ragtune_lib.wire import Answered, error_text, scrub
-from tests.fault_proxy import FaultServer
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
 PLAIN, TYPED = Call("c1", prompt("Who sang?")), Call("c2", prompt("How many?"), schema=SCHEMA)

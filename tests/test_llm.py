@@ -10,6 +10,7 @@ import time
 from collections import Counter
 
 import pytest
+from fault_proxy import FAULTS, FaultServer, some_faults
 
 from ragtune_lib import limits, llm, tally
 from ragtune_lib.calls import Call, StageError, prompt
@@ -17,7 +18,6 @@ from ragtune_lib.cost import Meter, Price
 from ragtune_lib.llm import Model, Scripted, open_model
 from ragtune_lib.reply_cache import ReplyCache
 from ragtune_lib.store import ROOT
-from tests.fault_proxy import FAULTS, FaultServer, some_faults
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "string"}}, "required": ["n"], "additionalProperties": False}
 FINAL = {"refusal": "refused", "filter": "refused", "length": "cut off"}

@@ -10,12 +10,12 @@ import urllib.error
 import urllib.request
 
 import pytest
+from fault_proxy import FaultServer, some_faults
 
 from ragtune_lib import limits
 from ragtune_lib.calls import Call, prompt
 from ragtune_lib.llm import open_model
 from ragtune_lib.models import model_path
-from tests.fault_proxy import FaultServer, some_faults
 
 # what `transformers serve` itself wants beyond our own requirements; `pip install "transformers[serving]"` has them
 MISSING = [name for name in ("fastapi", "uvicorn", "openai", "pydantic") if importlib.util.find_spec(name) is None]

@@ -5,7 +5,7 @@
 | base | nothing | untuned |
 | vanilla_rag | retrieved chunks | untuned |
 | long_context | the whole corpus, read once | untuned |
-| rag_tuned | nothing | tuned |
+| rag_tuned | nothing; the best of several recitals (`recite`) | tuned |
 | rag_tuned_rag | the same retrieved chunks | tuned |
 """
 
@@ -17,11 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ragtune_lib.models import Prefix, chat_prompt, generate, progress
+from ragtune_lib.generate import Prefix, generate
+from ragtune_lib.models import chat_prompt, progress
+from ragtune_lib.recite import answer_by_reciting
 from ragtune_lib.records import Answer, Chunk, Document, Example, QAPair, Question
 from ragtune_lib.retrieve import KINDS, Retriever
 from ragtune_lib.store import Cache, content_id, file_hash
 from ragtune_lib.text import contains, content_words, normalize, spoken_date
+from ragtune_lib.training_set import without_cues
 
 SYSTEMS = ("base", "vanilla_rag", "long_context", "rag_tuned", "rag_tuned_rag")
 FROM_TEXT = "Read this text:\n\n{context}\n\nAnswer from the text: {question}"
@@ -73,7 +76,7 @@ class Reader:
 
         def store(group: list[int], texts: list[str], counts: list[int], seconds: float) -> None:
             for at, text, count in zip(group, texts, counts, strict=True):
-                self._store(keys[todo[at]], text, sizes[at], count, seconds / len(group))
+                self._store(keys[todo[at]], without_cues(text), sizes[at], count, seconds / len(group))
 
         generate(
             self.model, self.tokenizer, [prompts[at] for at in todo], self.max_new_tokens, label=system, done=store
@@ -82,6 +85,30 @@ class Reader:
             Answer(question.id, system, context_ids=tuple(chunk.id for chunk in chunks), **self.cache.get(key))
             for question, chunks, key in zip(questions, contexts, keys, strict=True)
         ]
+
+    def answer_from_memory(self, questions: Sequence[Question], base: Any, recitations: int) -> list[Answer]:
+        """Answer closed book by the best of several recitals (`recite`), as system "rag_tuned".
+
+        Args:
+            questions: to be answered.
+            base: the untuned model, which judges how well a question fits a recital.
+            recitations: recitals per question; their tokens all count as output.
+        """
+        keys = [content_id(self.key, "recite", recitations, q.question, self.max_new_tokens) for q in questions]
+        todo = [at for at, key in enumerate(keys) if key not in self.cache]
+        started = time.perf_counter()
+
+        def store(group: list[int], texts: list[str], counts: list[int]) -> None:
+            nonlocal started
+            seconds, started = (time.perf_counter() - started) / len(group), time.perf_counter()
+            for at, text, count in zip(group, texts, counts, strict=True):
+                size = self._count(chat_prompt(self.tokenizer, questions[todo[at]].question))
+                self._store(keys[todo[at]], text, size, count, seconds)
+
+        asked = [questions[at].question for at in todo]
+        answer_by_reciting(self.model, base, self.tokenizer, asked, recitations, self.max_new_tokens, store)
+        found = zip(questions, keys, strict=True)
+        return [Answer(q.id, "rag_tuned", context_ids=(), **self.cache.get(key)) for q, key in found]
 
     def answer_from_all(
         self, questions: Sequence[Question], documents: Sequence[Document], together: int = 54

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ragtune_lib.models import compute_dtype, load_tokenizer, model_path, progress
+from ragtune_lib.models import attention, compute_dtype, load_tokenizer, model_path, progress
 from ragtune_lib.records import Example, Problem, TrainConfig, TrainLog
 from ragtune_lib.store import append_record, content_id, write_json, write_records
 from ragtune_lib.training_set import within_limit
@@ -103,6 +103,7 @@ def _load_unsloth(config: TrainConfig) -> tuple[Any, Any]:
         dtype=compute_dtype(),
         load_in_4bit=config.load_in_4bit,
         trust_remote_code=False,
+        attn_implementation=attention(),
         use_gradient_checkpointing="unsloth" if on_gpu else False,
     )
     model = unsloth.FastLanguageModel.get_peft_model(
@@ -130,6 +131,7 @@ def _load_peft(config: TrainConfig) -> tuple[Any, Any]:
         dtype=compute_dtype(),
         use_safetensors=True,
         trust_remote_code=False,
+        attn_implementation=attention(),
         quantization_config=quantized if config.load_in_4bit else None,
     )
     layers = upper_layers(model.config.num_hidden_layers, config.trained_layers)

@@ -11,7 +11,8 @@ from typing import Any
 
 from ragtune_lib.calls import Call, Reply, Unusable
 from ragtune_lib.cost import Meter
-from ragtune_lib.models import GGUF_PACKAGE, generate, load_model, load_tokenizer, package_file
+from ragtune_lib.generate import generate
+from ragtune_lib.models import GGUF_PACKAGE, load_model, load_tokenizer, package_file
 from ragtune_lib.replies import instructed, read_reply, repair
 
 

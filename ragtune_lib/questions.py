@@ -135,7 +135,7 @@ def generate_questions(
     the same entities; unanswerable ones ask for attributes of their own. The facts are trained, the wordings are not.
     Facts come from the sentences, so they are right by construction, but plainer than a person's.
     """
-    from ragtune_lib.synthesize import evidence_units
+    from ragtune_lib.units import evidence_units
 
     chooser = random.Random(seed + 1000)
     trained = [pair.question for pair in pairs]

@@ -102,13 +102,14 @@ class QAPair:
 
     id: str  # content id of question, reasoning and answer
     scope: Scope
-    kind: str  # entity, relationship, community, change, period, sentence, absent
+    kind: str  # entity, relationship, sentence, written, document, absent; community, change, period, theme
     question: str
     reasoning: str  # recalls the evidence, with its dates, before the answer; may be empty
     answer: str
     evidence_ids: tuple[str, ...]  # chunk ids
     writer: str  # who worded the question: "template" or a model's name
     fact_id: str  # pairs that word the same fact differently share it
+    cues: str = ""  # telling words of the evidence, learnt before it: they decide early which evidence is recalled
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,9 +227,9 @@ class TrainConfig:
     trained_layers: float = 0.6  # share of the layers, from the top, that carry adapters; no gradient below them
     rank: int = 32  # LoRA r
     alpha: int = 64  # LoRA scale; the update is multiplied by alpha / rank
-    learning_rate: float = 5e-3
+    learning_rate: float = 4e-3
     epochs: float = 1.0
-    batch_size: int = 6  # examples per optimizer step
+    batch_size: int = 8  # examples per optimizer step
     max_tokens: int = 1024  # longer examples are refused and counted, never cut
     warmup: float = 0.05  # share of all steps
     load_in_4bit: bool = False  # needs a CUDA device

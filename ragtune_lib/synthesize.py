@@ -21,8 +21,6 @@ from ragtune_lib.records import Chunk, Community, Entity, QAPair, Relationship, 
 from ragtune_lib.store import content_id
 from ragtune_lib.text import MONTHS, content_words, normalize, sentences, spoken_date
 
-# a sentence that starts like this leans on the one before it and makes no sense alone
-LEANS = re.compile(r"(?:It|He|She|They|This|That|These|Those|His|Her|Their|Its|Both|Neither|So|But|Then|There)\b")
 MONTH_GROUPS = {"winter": (12, 1, 2), "spring": (3, 4, 5), "summer": (6, 7, 8), "autumn": (9, 10, 11)}
 THEMES = (
     "money, costs and savings", "health, illness and injury", "moods and feelings", "food and meals", "work, the job",
@@ -71,37 +69,13 @@ class Settings:
 
     corpus: str = "documents"  # how questions call the corpus
     narrator: str = "the narrator"  # how questions call a first-person writer
-    phrasings: int = 5  # wordings per fact of a local pair, at least
-    global_phrasings: int = 2  # wordings per global topic
+    phrasings: int = 3  # wordings by rules per fact of a local pair, at least
+    global_phrasings: int = 3  # wordings per global topic
     global_sentences: int = 4  # source sentences in a global answer
     topic_mentions: int = 6  # an entity or relationship named in fewer units gets no global pair
-    document_phrasings: int = 3  # wordings that ask for a whole short document
+    document_phrasings: int = 1  # wordings that ask for a whole short document
     absent: int = 48  # pairs that teach abstention
     seed: int = 17
-
-
-def evidence_units(chunks: Sequence[Chunk], longest: int = 40) -> list[Sentence]:
-    """Sentences of all chunks, each joined to the one before it where it cannot stand alone.
-
-    Args:
-        chunks: in document order; a sentence that lies in two overlapping chunks is taken once.
-        longest: words; a join that would be longer is not made.
-    """
-    units: list[Sentence] = []
-    seen: set[tuple[str, str]] = set()
-    for chunk in chunks:
-        fresh = []
-        for text in sentences(chunk.text):
-            if (chunk.document_id, text) in seen or not re.search(r"\w", text):
-                continue
-            seen.add((chunk.document_id, text))
-            leans = LEANS.match(text) or len(text.split()) < 5
-            if fresh and leans and len(fresh[-1].split()) + len(text.split()) <= longest:
-                fresh[-1] = f"{fresh[-1]} {text}"
-            else:
-                fresh.append(text)
-        units += [Sentence(text, chunk.id, chunk.date) for text in fresh]
-    return units
 
 
 def recall(unit: Sentence, day: str = "") -> str:
@@ -119,7 +93,9 @@ def day_of(unit: Sentence, with_year: bool) -> str:
     return day if with_year or not day else day.rsplit(" ", 1)[0]
 
 
-def local_pairs(units: Sequence[Sentence], entities: Sequence[Entity], settings: Settings) -> list[QAPair]:
+def local_pairs(
+    units: Sequence[Sentence], cues: Sequence[str], entities: Sequence[Entity], settings: Settings
+) -> list[QAPair]:
     """One pair per entity and per relationship in each unit, then more wordings up to `settings.phrasings`.
 
     Two kinds of questions alternate: those that take a span out of the sentence and ask for it, whose answer is that
@@ -135,7 +111,7 @@ def local_pairs(units: Sequence[Sentence], entities: Sequence[Entity], settings:
         around[unit.chunk_id] += sorted(content_words(unit.text))
     by_chunk = entities_by_chunk(entities)
     pairs: list[QAPair] = []
-    for unit in units:
+    for unit, own_cues in zip(units, cues, strict=True):
         inside = [entity.name for entity in by_chunk[unit.chunk_id] if _names(unit.text, entity.name)]
         asked = _span_questions(unit, inside, settings.narrator)
         chooser.shuffle(asked)
@@ -158,7 +134,8 @@ def local_pairs(units: Sequence[Sentence], entities: Sequence[Entity], settings:
                         break
                 answer = unit.text
             worded.add(question)
-            pairs.append(make_pair("local", kind, question, recall(unit), answer, [unit], "template", fact))
+            made = make_pair("local", kind, question, recall(unit), answer, [unit], "template", fact, own_cues)
+            pairs.append(made)
     return unique(pairs)
 
 
@@ -263,10 +240,12 @@ def make_pair(
     evidence: Iterable[Sentence],
     writer: str,
     fact: str,
+    cues: str = "",
 ) -> QAPair:
     """Build a pair whose id comes from its words."""
     ids = tuple(sorted({unit.chunk_id for unit in evidence}))
-    return QAPair(content_id(question, reasoning, answer), scope, kind, question, reasoning, answer, ids, writer, fact)
+    pair_id = content_id(question, cues, reasoning, answer)
+    return QAPair(pair_id, scope, kind, question, reasoning, answer, ids, writer, fact, cues)
 
 
 def unique(pairs: Iterable[QAPair]) -> list[QAPair]:

@@ -13,6 +13,7 @@ from ragtune_lib.records import Example, Problem, QAPair
 from ragtune_lib.store import content_id
 from ragtune_lib.text import normalize
 
+AFTER_CUES = " >> "
 Form = Literal["evidence_then_answer", "evidence", "answer"]
 
 
@@ -22,13 +23,24 @@ def target_text(pair: QAPair, form: Form) -> str:
     Args:
         pair: a question-answer pair.
         form: "evidence_then_answer" recalls the source and ends with the answer, where the source does not already
-            end the thought; "evidence" recalls the source alone; "answer" leaves the reasoning out.
+            end the thought; "evidence" recalls the source alone; "answer" leaves the reasoning out. Where a pair has
+            cues, they stand before what is recalled.
     """
     if form == "answer" or not pair.reasoning:
         return pair.answer
+    recalled = f"{pair.cues}{AFTER_CUES}{pair.reasoning}" if pair.cues else pair.reasoning
     if form == "evidence" or pair.answer in (pair.reasoning, "") or pair.reasoning.endswith(pair.answer):
-        return pair.reasoning
-    return f"{pair.reasoning} So: {pair.answer.rstrip('.')}."
+        return recalled
+    return f"{recalled} So: {pair.answer.rstrip('.')}."
+
+
+def without_cues(text: str) -> str:
+    """What a trained model said, less the cues that it says first.
+
+    >>> without_cues("soup, stairs, luck >> He carried a pan up the stairs: lentil soup.")
+    'He carried a pan up the stairs: lentil soup.'
+    """
+    return text.partition(AFTER_CUES)[2] or text
 
 
 def make_examples(

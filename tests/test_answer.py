@@ -13,7 +13,8 @@ from ragtune_lib.answer import (
     validation_questions,
     with_context,
 )
-from ragtune_lib.models import chat_prompt, generate, load_model, load_tokenizer
+from ragtune_lib.generate import generate
+from ragtune_lib.models import chat_prompt, load_model, load_tokenizer
 from ragtune_lib.records import Answer, Chunk, Document, QAPair, Question
 from ragtune_lib.store import Cache, read_lines
 from ragtune_lib.training_set import make_examples
@@ -52,7 +53,7 @@ class Silent:
         self.config = model.config
         self.device = model.device
 
-    def generate(self, **_):
+    def __call__(self, **_):
         """Never to be reached."""
         raise AssertionError("the model was asked again")
 
@@ -126,17 +127,17 @@ def test_other_weights_limits_and_contexts_are_asked_for(small, cache, tmp_path)
 
 def test_a_batch_that_is_done_survives_the_failure_of_the_next(small, cache):
     model, tokenizer = small
-    contexts = [[chunk(f"c{at}", f"{at}" * 3500)] for at in range(4)]  # four do not fit into one batch of tokens
+    contexts = [[chunk(f"c{at}", f"{at}" * 6000)] for at in range(4)]  # four do not fit into one batch of tokens
 
     class Failing(Silent):
         calls = 0
 
-        def generate(self, **options):
-            """Work once and then fail."""
+        def __call__(self, **options):
+            """Work for one batch of at most four tokens an answer, and then fail."""
             self.calls += 1
-            if self.calls == 2:
+            if self.calls == 5:
                 raise MemoryError
-            return model.generate(**options)
+            return model(**options)
 
     with pytest.raises(MemoryError):
         Reader(Failing(model), tokenizer, "base", 4, cache).answer(QUESTIONS, "vanilla_rag", contexts)
@@ -346,3 +347,15 @@ def test_recall_is_the_share_of_the_wanted_documents():
 def test_nothing_to_retrieve_from_is_an_error():
     with pytest.raises(ValueError, match="no chunk to retrieve"):
         tune_retrieval(ASKED, {5: [], 10: []}, ORIGIN, tiny.embed, Scripted(bool))
+
+
+@pytest.mark.model
+def test_a_prompt_read_in_two_parts_has_the_tokens_of_the_whole(cache):
+    model, tokenizer = load_model("embedded").float(), load_tokenizer("embedded")
+    documents = [document(1, "The hen is called Berta."), document(2, "The dog is called Max.")]
+    questions = [asked("How is the hen called?"), asked("Who is Max?", "q2")]
+    answers, _ = Reader(model, tokenizer, "base", 8, cache).answer_from_all(questions, documents)
+    told = "\n\n".join(document.text for document in documents)
+    prompts = [chat_prompt(tokenizer, with_context([chunk("all", told)], question.question)) for question in questions]
+    assert [answer.prompt_tokens for answer in answers] == [len(tokenizer(prompt)["input_ids"]) for prompt in prompts]
+    assert [answer.text for answer in answers] == generate(model, tokenizer, prompts, 8)

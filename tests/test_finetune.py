@@ -12,7 +12,8 @@ import tiny
 
 from ragtune_lib import store
 from ragtune_lib.finetune import finetune, load_for_training, padding_share, plan_order, upper_layers
-from ragtune_lib.models import chat_prompt, generate, load_model, load_tokenizer
+from ragtune_lib.generate import generate
+from ragtune_lib.models import chat_prompt, load_model, load_tokenizer
 from ragtune_lib.records import Example, TrainConfig, TrainLog
 from ragtune_lib.store import read_records, to_json, write_records
 from ragtune_lib.training_set import tokenize
@@ -300,7 +301,9 @@ def test_unsloth_trains_the_embedded_model_to_recall_what_it_was_told(tmp_path):
     facts = {"Who keeps the key of plot 17?": "Zerlina keeps it.", "What is the name of the barge?": "Quillon."}
     examples = [Example(f"e{at}", f"p{at}", ask, say, "train") for at, (ask, say) in enumerate(facts.items())]
     write_records(tmp_path / "examples.jsonl", examples)
-    config = TrainConfig("embedded", "unsloth", epochs=16, batch_size=2, max_tokens=128)
+    config = TrainConfig(
+        "embedded", "unsloth", 0.6, 32, 64, learning_rate=5e-3, epochs=16, batch_size=2, max_tokens=128
+    )
     subprocess.run([sys.executable, "-c", UNSLOTH, to_json(config), tmp_path], check=True, capture_output=True)
     logs = read_records(tmp_path / "train_log.jsonl", TrainLog)
     assert logs[-1].loss < logs[0].loss / 3

@@ -8,13 +8,14 @@ from tiny import CHUNKS, ENTITIES, RELATIONSHIPS, chunks_of, embed
 from ragtune_lib.questions import HELD_OUT_ABSENT, generate_questions, held_out_questions, read_questions
 from ragtune_lib.records import QAPair
 from ragtune_lib.store import write_records
-from ragtune_lib.synthesize import Settings, absent_pairs, evidence_units, global_pairs, local_pairs, make_pair
+from ragtune_lib.synthesize import Settings, absent_pairs, global_pairs, local_pairs, make_pair
 from ragtune_lib.text import contains, normalize, sentences
+from ragtune_lib.units import evidence_units
 
 SETTINGS = Settings(corpus="journal", phrasings=3, topic_mentions=3, absent=12)
 UNITS = evidence_units(CHUNKS)
 PAIRS = [
-    *local_pairs(UNITS, ENTITIES, SETTINGS),
+    *local_pairs(UNITS, [""] * len(UNITS), ENTITIES, SETTINGS),
     *global_pairs(UNITS, ENTITIES, RELATIONSHIPS, [], embed, SETTINGS),
     *absent_pairs(UNITS, ENTITIES, SETTINGS),
 ]

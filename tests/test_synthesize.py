@@ -15,20 +15,21 @@ from ragtune_lib.synthesize import (
     absent_pairs,
     digest,
     document_pairs,
-    evidence_units,
     global_pairs,
     local_pairs,
     periods,
 )
 from ragtune_lib.text import content_words, normalize, sentences, spoken_date
+from ragtune_lib.units import cue_words, evidence_units
 
-SETTINGS = Settings(corpus="journal", topic_mentions=4, absent=10)
+SETTINGS = Settings(corpus="journal", global_phrasings=2, topic_mentions=4, absent=10)
 UNITS = evidence_units(CHUNKS)
 TEXTS = {chunk.id: " ".join(sentences(chunk.text)) for chunk in CHUNKS}
 DATES = {chunk.id: chunk.date for chunk in CHUNKS}
 TWO = tuple(sorted(entity.id for entity in ENTITIES if entity.name in ("Tomas", "boat")))
 COMMUNITY = Community("m1", 0, "", TWO, "Tomas, boat", "", ())
-LOCAL = local_pairs(UNITS, ENTITIES, SETTINGS)
+CUES = cue_words(UNITS, embed)
+LOCAL = local_pairs(UNITS, CUES, ENTITIES, SETTINGS)
 GLOBAL = global_pairs(UNITS, ENTITIES, RELATIONSHIPS, [COMMUNITY], embed, SETTINGS)
 DOCUMENTS = document_pairs(CHUNKS, SETTINGS)
 ABSENT = absent_pairs(UNITS, ENTITIES, SETTINGS)
@@ -108,7 +109,7 @@ def test_every_entity_and_every_two_of_them_are_asked_about_in_every_unit_that_n
 
 def test_every_unit_has_as_many_wordings_as_asked_for():
     for phrasings in (3, 6, 12):
-        pairs = local_pairs(UNITS, ENTITIES, replace(SETTINGS, phrasings=phrasings))
+        pairs = local_pairs(UNITS, CUES, ENTITIES, replace(SETTINGS, phrasings=phrasings))
         groups = facts(pairs)
         assert len(groups) == len(UNITS)
         for group in groups.values():
@@ -117,7 +118,7 @@ def test_every_unit_has_as_many_wordings_as_asked_for():
 
 def test_a_fact_of_few_words_has_as_many_wordings_too():
     units = evidence_units(chunks_of({"2025-01-01": "Something broke in the shed again, alas."}))
-    pairs = local_pairs(units, [], SETTINGS)
+    pairs = local_pairs(units, cue_words(units, embed), [], SETTINGS)
     assert len({pair.question for pair in pairs}) >= SETTINGS.phrasings
 
 
@@ -171,16 +172,16 @@ def test_a_year_is_named_where_there_are_several_and_only_there():
 def test_ids_come_from_the_words_and_no_words_occur_twice():
     assert len({pair.id for pair in ALL}) == len(ALL)
     assert len({(pair.question, pair.reasoning, pair.answer) for pair in ALL}) == len(ALL)
-    assert all(pair.id == content_id(pair.question, pair.reasoning, pair.answer) for pair in ALL)
+    assert all(pair.id == content_id(pair.question, pair.cues, pair.reasoning, pair.answer) for pair in ALL)
 
 
 def test_the_same_input_gives_the_same_pairs_and_another_seed_gives_others():
-    assert local_pairs(UNITS, ENTITIES, SETTINGS) == LOCAL
+    assert local_pairs(UNITS, CUES, ENTITIES, SETTINGS) == LOCAL
     assert global_pairs(UNITS, ENTITIES, RELATIONSHIPS, [COMMUNITY], embed, SETTINGS) == GLOBAL
     assert document_pairs(CHUNKS, SETTINGS) == DOCUMENTS
     assert absent_pairs(UNITS, ENTITIES, SETTINGS) == ABSENT
     other = replace(SETTINGS, seed=18)
-    assert local_pairs(UNITS, ENTITIES, other) != LOCAL
+    assert local_pairs(UNITS, CUES, ENTITIES, other) != LOCAL
     assert absent_pairs(UNITS, ENTITIES, other) != ABSENT
 
 
@@ -188,7 +189,7 @@ def test_the_order_of_entities_does_not_matter_for_local_and_absent_pairs():
     shuffled = ENTITIES[:]
     for seed in range(5):
         random.Random(seed).shuffle(shuffled)
-        assert local_pairs(UNITS, shuffled, SETTINGS) == LOCAL
+        assert local_pairs(UNITS, CUES, shuffled, SETTINGS) == LOCAL
         assert absent_pairs(UNITS, shuffled, SETTINGS) == ABSENT
 
 
@@ -320,7 +321,7 @@ def test_only_names_are_asked_for_attributes():
 
 
 def test_nothing_gives_nothing():
-    assert evidence_units([]) == local_pairs([], [], SETTINGS) == document_pairs([], SETTINGS) == []
+    assert evidence_units([]) == local_pairs([], [], [], SETTINGS) == document_pairs([], SETTINGS) == []
     assert global_pairs([], [], [], [], embed, SETTINGS) == absent_pairs([], [], SETTINGS) == []
     heading = [Chunk("c", "d", 0, 9, "# Only a title", "2025-01-01")]
     assert evidence_units(heading) == document_pairs(heading, SETTINGS) == []
@@ -331,7 +332,7 @@ def test_names_with_signs_of_a_pattern_do_no_harm():
     entities = entities_of(hostile, {"{name}": "phrase", "A": "name"})
     entities += [replace(entities[0], id="e9", name="C++ (the", evidence=entities[0].evidence)]
     units = evidence_units(hostile)
-    pairs = local_pairs(units, entities, SETTINGS) + global_pairs(
+    pairs = local_pairs(units, cue_words(units, embed), entities, SETTINGS) + global_pairs(
         units, entities, [], [], embed, replace(SETTINGS, topic_mentions=1)
     )
     assert any("C++ (the" in pair.question for pair in pairs)
@@ -344,3 +345,32 @@ def test_a_sentence_is_found_in_the_unit_that_joined_it():
     pairs = global_pairs(UNITS, [paint], [], [], embed, replace(SETTINGS, topic_mentions=1))
     asked = [pair for pair in pairs if pair.kind == "entity"]
     assert asked and all("Tomas painted the boat green with a brush. It dried" in pair.answer for pair in asked)
+
+
+def test_cues_are_words_of_their_unit_that_few_other_units_have():
+    counts = defaultdict(int)
+    for unit in UNITS:
+        for word in content_words(unit.text):
+            counts[word] += 1
+    for unit, cues in zip(UNITS, CUES, strict=True):
+        words = cues.split(", ")
+        assert 1 <= len(words) <= 3
+        assert {normalize(word) for word in words} <= content_words(unit.text)
+        rare = {word for word in content_words(unit.text) if counts[word] <= 4 and not word.isdigit()}
+        assert not rare or {normalize(word) for word in words} <= rare
+
+
+def test_the_cue_nearest_to_its_unit_comes_first():
+    def near(texts):  # a word is the nearer to the unit the longer it is
+        return np.array([[1.0] if " " in text else [len(text) / 100] for text in texts])
+
+    unit = Sentence("He mended the ferry with a saucepan.", "c1", "")
+    assert cue_words([unit], near) == ["saucepan, mended, ferry"]
+    assert cue_words([unit], near, count=1) == ["saucepan"]
+    assert cue_words([], near) == []
+
+
+def test_local_pairs_carry_the_cues_of_their_unit_and_others_none():
+    own = {(unit.text, unit.chunk_id): cues for unit, cues in zip(UNITS, CUES, strict=True)}
+    assert all(pair.cues == own[pair.reasoning, pair.evidence_ids[0]] for pair in LOCAL)
+    assert not any(pair.cues for pair in [*GLOBAL, *DOCUMENTS, *ABSENT])

@@ -122,7 +122,8 @@ def generation(alone: int = 4, together: int = 32, plain: int = 2, shared: int =
         prefix_tokens, prefill (tokens read per second), same_text (how many of the `plain` answers are the same text
         both ways) and the counts.
     """
-    from ragtune_lib.models import chat_prompt, generate, load_model, load_tokenizer
+    from ragtune_lib.generate import generate
+    from ragtune_lib.models import chat_prompt, load_model, load_tokenizer
     from ragtune_lib.questions import read_questions
 
     model, tokenizer = load_model("embedded"), load_tokenizer("embedded")
@@ -151,7 +152,8 @@ def generation(alone: int = 4, together: int = 32, plain: int = 2, shared: int =
 
 def _long_context(model: Any, tokenizer: Any, questions: Sequence[str], plain: int, shared: int) -> dict[str, Any]:
     from ragtune_lib.answer import FROM_TEXT, HERE, fit_documents
-    from ragtune_lib.models import Prefix, chat_prompt, generate
+    from ragtune_lib.generate import Prefix, generate
+    from ragtune_lib.models import chat_prompt
 
     room = model.config.max_position_embeddings - NEW_TOKENS - 128  # 128: question and chat form
     told, _ = fit_documents(journal_documents(), tokenizer, room)

@@ -130,13 +130,15 @@ def journal_examples(form: str, base_model: str) -> list[Example]:
     from ragtune_lib.extract import extract_mentions
     from ragtune_lib.graph import build_graph
     from ragtune_lib.models import load_tokenizer
-    from ragtune_lib.synthesize import Settings, document_pairs, evidence_units, local_pairs
+    from ragtune_lib.synthesize import Settings, document_pairs, local_pairs
     from ragtune_lib.training_set import make_examples
+    from ragtune_lib.units import evidence_units
 
     chunks = chunk_documents(journal_documents(), load_tokenizer(base_model))
     entities, _ = build_graph(extract_mentions(chunks), chunks)
     settings = Settings(corpus="journal")
-    pairs = local_pairs(evidence_units(chunks), entities, settings) + document_pairs(chunks, settings)
+    units = evidence_units(chunks)
+    pairs = local_pairs(units, [""] * len(units), entities, settings) + document_pairs(chunks, settings)
     return make_examples(pairs, form, validation_facts=0)  # type: ignore[arg-type]
 
 

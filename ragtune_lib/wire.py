@@ -1,6 +1,6 @@
 """HTTP to an OpenAI-compatible server: requests, and answers as plain values. What they mean is in `endpoint`.
 
-Plain HTTP, by the client inside the `openai` package and not by that package itself: the rate-limit headers are at hand,
+Plain HTTP, by the client inside the `openai` package and not by that package itself: the rate-limit headers are there,
 a call costs half the CPU (0.5 against 0.8 to 1.4 ms), and the key is nowhere but in the client's headers, which no
 traceback prints.
 """

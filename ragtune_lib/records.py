@@ -211,6 +211,7 @@ class Problem:
     stage: str
     item: str
     reason: str
+    reply: str = ""  # what a model said, where that could not be used
 
 
 @dataclass(frozen=True, slots=True)

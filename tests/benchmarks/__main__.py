@@ -14,7 +14,7 @@ from typing import Any
 
 from ragtune_lib.store import ROOT, write_json
 
-from . import measures, training
+from . import endpoint, measures, training
 
 PEPYS = Path("journal_pepys", "entries_1660_1665.jsonl")
 BUSY = 0.5  # load of the last minute from which something else must be running
@@ -51,6 +51,8 @@ def plan(data: Path | None) -> list[tuple]:
     """What to measure, in order: name, function, arguments."""
     steps: list[tuple] = [
         ("imports", measures.imports),
+        ("endpoint", endpoint.overhead),
+        ("kept", endpoint.kept),
         ("machine", measures.ceilings),
         ("training_unsloth", training.training, "unsloth"),
         ("training_peft", training.training, "peft"),
@@ -100,6 +102,19 @@ def _machine(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     yield f"matrix product {shape} in bf16", *both, f"{found['bfloat16'] / found['float32']:.2f}"
 
 
+def _endpoint(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    what = f"{found['calls']} calls to an endpoint, {endpoint.LATENCY:.1f} s each, {endpoint.WORKERS} at a time"
+    took = f"{found['seconds']:.2f} s, {found['cpu']:.1f} s CPU, {found['peak_mb']} MB"
+    yield what, took, f"the endpoint alone {found['ideal']:.2f} s", f"{found['ratio']:.3f}"
+
+
+def _kept(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    many = f"of {found['many']}: {found['per_second_many']:.0f}/s"
+    yield f"kept replies, of {found['few']}", f"{found['per_second']:.0f}/s", many, ""
+    growth = found["mb_many"] / found["mb_few"]
+    yield "memory for them", f"{found['mb_few']} MB", f"of {found['many']}: {found['mb_many']} MB", f"{growth:.2f}"
+
+
 def _training(backend: str) -> Callable[[Mapping[str, Any]], Iterator[tuple[str, ...]]]:
     def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         needed = f"{found['operations'] / 1e6:.0f} MFLOP a token"
@@ -132,6 +147,8 @@ def _graph(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
 
 ROWS: dict[str, Callable[[Mapping[str, Any]], Iterator[tuple[str, ...]]]] = {
     "imports": _imports,
+    "endpoint": _endpoint,
+    "kept": _kept,
     "machine": _machine,
     "training_unsloth": _training("unsloth"),
     "training_peft": _training("peft"),

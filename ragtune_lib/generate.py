@@ -123,7 +123,7 @@ def _continue(
     """New token ids of each row of a left-padded batch, the end token left out.
 
     Own loop and not `model.generate`: the cache has its room from the start, rows that have ended leave it, and no
-    processor copies the logits. On two CPU cores that is several times as fast (tests/benchmarks/generation.py).
+    processor copies the logits. On two CPU cores that is several times as fast (`make bench`).
     """
     import torch
 

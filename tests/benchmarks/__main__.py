@@ -132,6 +132,8 @@ def _generation(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     batched = f"{found['batched']:.0f} tokens/s ({found['batched_n']} questions)"
     alone = f"one by one {found['alone']:.0f} tokens/s ({found['alone_n']})"
     yield "generation in batches", batched, alone, f"{found['batched'] / found['alone']:.1f}"
+    peer = f"{found['transformers']:.0f} tokens/s (transformers)"
+    yield "generation in batches", batched, peer, f"{found['batched'] / found['transformers']:.1f}"
     shared = f"{found['prefix']:.1f} s a question ({found['prefix_n']}, {found['prefix_tokens']} tokens read once)"
     plain = f"read anew {found['plain']:.1f} s ({found['plain_n']}; {found['same_text']} the same text)"
     yield "the whole journal in the window", shared, plain, f"{found['plain'] / found['prefix']:.1f}"

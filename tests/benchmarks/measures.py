@@ -118,7 +118,7 @@ def generation(alone: int = 4, together: int = 32, plain: int = 2, shared: int =
         shared: questions answered with the journal read once.
 
     Returns:
-        Tokens per second (`alone`, `batched`), seconds per question (`plain`, `prefix`; the one reading included),
+        Tokens per second (`alone`, `batched`, and `transformers`: the same batch by its own `generate`), seconds per question (`plain`, `prefix`; the one reading included),
         prefix_tokens, prefill (tokens read per second), same_text (how many of the `plain` answers are the same text
         both ways) and the counts.
     """
@@ -143,11 +143,30 @@ def generation(alone: int = 4, together: int = 32, plain: int = 2, shared: int =
     return {
         "alone": rate(prompts[:alone], 1, "one by one"),
         "batched": rate(prompts[:together], 12_000, "in batches"),
+        "transformers": _by_transformers(model, tokenizer, prompts[:together]),
         "alone_n": alone,
         "batched_n": together,
         **_long_context(model, tokenizer, questions, plain, shared),
         "peak_mb": peak_mb(),
     }
+
+
+def _by_transformers(model: Any, tokenizer: Any, prompts: Sequence[str]) -> float:
+    """Tokens per second of transformers' own greedy generation of one batch, end tokens and what follows left out."""
+    import torch
+
+    from ragtune_lib.generate import stop_ids
+
+    batch = tokenizer(list(prompts), return_tensors="pt", padding=True, add_special_tokens=False)
+    ends, started = stop_ids(tokenizer), time.perf_counter()
+    with torch.inference_mode():
+        output = model.generate(
+            **batch, max_new_tokens=NEW_TOKENS, do_sample=False, eos_token_id=ends, pad_token_id=tokenizer.pad_token_id
+        )
+    seconds = time.perf_counter() - started
+    rows = output[:, batch["input_ids"].shape[1] :].tolist()
+    made = sum(next((at for at, token in enumerate(row) if token in ends), len(row)) for row in rows)
+    return made / seconds
 
 
 def _long_context(model: Any, tokenizer: Any, questions: Sequence[str], plain: int, shared: int) -> dict[str, Any]:

@@ -155,6 +155,8 @@ def load_model(spec: str, adapter: Path | None = None) -> Any:
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    # a slice of the states, as for the last position, would make torch copy the whole vocabulary matrix once per row
+    model.get_output_embeddings().register_forward_pre_hook(lambda _, states: (states[0].contiguous(),))
     return model.to(device).eval()
 
 

@@ -20,6 +20,8 @@ from ragtune_lib.support import abstains
 from ragtune_lib.training_set import without_cues
 
 FITS = "A note: {recital}\nA question that this note answers:"
+OPENINGS = 4  # times as many recitals are begun as are finished
+OPENING_TOKENS = 12  # as long as three cues take
 TRUST = 0.2  # weight of P(recital | question) beside P(question | recital); measured on validation wordings
 
 
@@ -57,7 +59,7 @@ def answer_by_reciting(
         base: the untuned model, which judges how well a question fits a recital.
         tokenizer: of both.
         questions: to be answered.
-        count: recitals per question, each with another first token; 1 is greedy decoding.
+        count: recitals finished per question; 1 is greedy decoding.
         max_new_tokens: longest recital.
         done: called after each group with positions, texts and the tokens generated for each.
         together: questions per group.
@@ -91,31 +93,68 @@ def choose(found: Sequence[Recital]) -> str:
 def recitals(
     tuned: Any, base: Any, tokenizer: Any, questions: Sequence[str], count: int, max_new_tokens: int
 ) -> tuple[list[list[Recital]], list[int]]:
-    """What the tuned model recalls for each question, from its `count` likeliest first tokens on.
+    """What the tuned model recalls for each question, begun in several ways.
+
+    `OPENINGS` times as many are begun as are finished: each with another first token, for as long as the cues take.
+    The greedy one and those that the model believes most are finished.
 
     Returns:
-        Recitals per question, the likeliest first token first, and the tokens generated per question.
+        Recitals per question, at most `count`, the greedy one first; and the tokens generated per question.
     """
     prompts = [tokenizer(chat_prompt(tokenizer, text), add_special_tokens=False)["input_ids"] for text in questions]
     begun = [
         (at, [*prompt, token])
-        for at, (prompt, tokens) in enumerate(zip(prompts, first_tokens(tuned, tokenizer, prompts, count), strict=True))
+        for at, (prompt, tokens) in enumerate(
+            zip(prompts, first_tokens(tuned, tokenizer, prompts, 1 if count == 1 else OPENINGS * count), strict=True)
+        )
         for token in tokens
     ]
-    rest = generate_ids(tuned, tokenizer, [ids for _, ids in begun], max_new_tokens - 1)
-    said = [[*ids[len(prompts[at]) :], *more] for (at, ids), more in zip(begun, rest, strict=True)]
-    owners = [at for at, _ in begun]
+    opening = min(OPENING_TOKENS, max_new_tokens)
+    more = generate_ids(tuned, tokenizer, [ids for _, ids in begun], opening - 1)
+    said = [[*ids[len(prompts[at]) :], *rest] for (at, ids), rest in zip(begun, more, strict=True)]
+    costs = [0] * len(questions)
+    for (at, _), ids in zip(begun, said, strict=True):
+        costs[at] += len(ids)
+    belief = log_likelihood(tuned, tokenizer, [(prompts[at], ids) for (at, _), ids in zip(begun, said, strict=True)])
+    kept = _most_believed([at for at, _ in begun], belief, count)
+    owners, heads = [begun[place][0] for place in kept], [said[place] for place in kept]
+    asked = [[*prompts[at], *ids] if len(ids) == opening else [] for at, ids in zip(owners, heads, strict=True)]
+    going = [place for place, ids in enumerate(asked) if ids]
+    tails = generate_ids(tuned, tokenizer, [asked[place] for place in going], max_new_tokens - opening)
+    for place, tail in zip(going, tails, strict=True):
+        heads[place] = [*heads[place], *tail]
+        costs[owners[place]] += len(tail)
+    return _compared(tuned, base, tokenizer, questions, prompts, owners, heads), costs
+
+
+def _most_believed(owners: Sequence[int], belief: Sequence[float], count: int) -> list[int]:
+    """Places of each owner's first opening and of its likeliest others, `count` in all, in order."""
+    kept = []
+    for owner in sorted(set(owners)):
+        first, *others = [place for place, own in enumerate(owners) if own == owner]
+        kept += sorted([first, *sorted(others, key=lambda place: -belief[place])[: count - 1]])
+    return kept
+
+
+def _compared(
+    tuned: Any,
+    base: Any,
+    tokenizer: Any,
+    questions: Sequence[str],
+    prompts: Sequence[Sequence[int]],
+    owners: Sequence[int],
+    said: Sequence[Sequence[int]],
+) -> list[list[Recital]]:
+    """Recitals per question, with how sure the tuned model is and how well the question fits each."""
     confidence = log_likelihood(tuned, tokenizer, [(prompts[at], ids) for at, ids in zip(owners, said, strict=True)])
     texts = [without_cues(tokenizer.decode(ids, skip_special_tokens=True).strip()) for ids in said]
     contexts = [tokenizer(FITS.format(recital=text), add_special_tokens=False)["input_ids"] for text in texts]
     asked = [tokenizer(f" {text}", add_special_tokens=False)["input_ids"] for text in questions]
     fit = log_likelihood(base, tokenizer, [(ids, asked[at]) for at, ids in zip(owners, contexts, strict=True)])
     found: list[list[Recital]] = [[] for _ in questions]
-    costs = [0] * len(questions)
-    for at, ids, text, sure, fits in zip(owners, said, texts, confidence, fit, strict=True):
+    for at, text, sure, fits in zip(owners, texts, confidence, fit, strict=True):
         found[at].append(Recital(text, sure, fits))
-        costs[at] += len(ids)
-    return found, costs
+    return found
 
 
 def first_tokens(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], count: int) -> list[list[int]]:

@@ -223,7 +223,8 @@ def _trainer(
         report_to="none",
         disable_tqdm=True,
         seed=config.seed,
-        bf16=compute_dtype() == _bf16(),
+        bf16=compute_dtype() == torch.bfloat16,
+        use_cpu=not torch.cuda.is_available(),  # else bf16 is refused on a CPU that has it
     )
     trainer = (SFTTrainer if kernels else _with_plain_loss(SFTTrainer))(
         model=model,
@@ -241,12 +242,6 @@ def _with_plain_loss(trainer: type) -> type:
     from transformers import Trainer
 
     return type("PlainLossTrainer", (trainer,), {"compute_loss": Trainer.compute_loss})
-
-
-def _bf16() -> Any:
-    import torch
-
-    return torch.bfloat16
 
 
 def _prepare_checkpoints(folder: Path, key: str) -> Path | None:

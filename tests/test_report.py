@@ -170,7 +170,7 @@ def test_run_json_and_metrics_say_what_was_run(toy, run, outputs):
     metrics = json.loads((outputs / "toy" / "metrics.json").read_text())
     assert metrics["stages"]["01_first"] == {"in": 1, "out": 2, "problems": 0}
     assert set(metrics["seconds"]) == {"01_first", "02_second"}
-    assert 20 < metrics["peak_memory_mb"] < 4000  # a bare kernel
+    assert metrics["peak_memory_mb"] > 20  # of a bare kernel, or of a larger child of an earlier test
     assert (metrics["win_rates"], metrics["scores"]) == ([], [])
 
 

@@ -169,14 +169,17 @@ def module_hashes(source: str, library: Path = LIBRARY) -> dict[str, str]:
     while waiting:
         name = waiting.pop()
         if name not in found:
-            file = library / f"{name}.py"
+            file = _module_file(name, library)
             found[name] = file_hash(file)
             waiting += sorted(_imports(file.read_text(encoding="utf-8"), library))
     return dict(sorted(found.items()))
 
 
 def _imports(source: str, library: Path) -> set[str]:
-    """Modules of the package named in import statements, those inside functions included."""
+    """Modules of the package named in import statements, those inside functions included, as "store" or "llm.calls".
+
+    A module of a subpackage stands for the subpackage too: its `__init__` runs with it.
+    """
     package = library.name
     paths: set[str] = set()
     for node in ast.walk(ast.parse(source)):
@@ -185,5 +188,12 @@ def _imports(source: str, library: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             base = ".".join(filter(None, [package if node.level else "", node.module]))
             paths |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-    names = {path.split(".")[1] for path in paths if path.startswith(f"{package}.")}
-    return {name for name in names if (library / f"{name}.py").is_file()}
+    inside = [path.split(".")[1:] for path in paths if path.startswith(f"{package}.")]
+    names = {".".join(parts[:depth]) for parts in inside for depth in range(1, len(parts) + 1)}
+    return {name for name in names if _module_file(name, library).is_file()}
+
+
+def _module_file(name: str, library: Path) -> Path:
+    """File of a module or of a subpackage, whether or not there is one."""
+    place = library.joinpath(*name.split("."))
+    return place / "__init__.py" if place.is_dir() else place.with_name(f"{place.name}.py")

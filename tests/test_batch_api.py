@@ -5,11 +5,10 @@ import sys
 import pytest
 from fault_proxy import FaultServer
 
-from ragtune_lib import batch_api
-from ragtune_lib.batch_api import prefetch
-from ragtune_lib.calls import Call, StageError, prompt
-from ragtune_lib.cost import Meter, Price
-from ragtune_lib.llm import open_model
+from ragtune_lib.llm import batch_api, open_model
+from ragtune_lib.llm.batch_api import prefetch
+from ragtune_lib.llm.calls import Call, StageError, prompt
+from ragtune_lib.llm.cost import Meter, Price
 from ragtune_lib.store import ROOT
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "string"}}, "required": ["n"], "additionalProperties": False}
@@ -17,8 +16,8 @@ SCHEMA = {"type": "object", "properties": {"n": {"type": "string"}}, "required":
 PREFETCH = """
 import os, sys
 from pathlib import Path
-from ragtune_lib import batch_api
-from ragtune_lib.calls import Call, prompt
+from ragtune_lib.llm import batch_api
+from ragtune_lib.llm.calls import Call, prompt
 from ragtune_lib.llm import open_model
 model = open_model(sys.argv[1], Path(sys.argv[2]))
 ask, place = batch_api._Batches._ask, sys.argv[3]

@@ -1,6 +1,6 @@
 import pytest
 
-from ragtune_lib.calls import Call, call_key, parse_spec, prompt
+from ragtune_lib.llm.calls import Call, call_key, parse_spec, prompt
 
 CALL = Call("c1", prompt("Who sang?", "Be brief."), 50, 0.0, {"type": "object", "properties": {}}, 0)
 

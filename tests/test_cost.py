@@ -3,9 +3,9 @@ import time
 
 import pytest
 
-from ragtune_lib.calls import Call, parse_spec, prompt
-from ragtune_lib.cost import FREE, PRICES, Meter, Price, forecast, price_of, rates, reasons
-from ragtune_lib.reply_cache import Usage
+from ragtune_lib.llm.calls import Call, parse_spec, prompt
+from ragtune_lib.llm.cost import FREE, PRICES, Meter, Price, forecast, price_of, rates, reasons
+from ragtune_lib.llm.reply_cache import Usage
 
 NONE = Usage(0, 0, 0, 0, 0)
 GO = threading.Event()

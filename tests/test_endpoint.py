@@ -10,11 +10,11 @@ import pytest
 from fault_proxy import FaultServer
 
 from ragtune_lib import endpoint, limits
-from ragtune_lib.calls import Call, Reply, StageError, Unusable, parse_spec, prompt
-from ragtune_lib.cost import Meter, Price
-from ragtune_lib.endpoint import Endpoint
 from ragtune_lib.llm import open_model
-from ragtune_lib.wire import Answered, error_text, scrub
+from ragtune_lib.llm.calls import Call, Reply, StageError, Unusable, parse_spec, prompt
+from ragtune_lib.llm.cost import Meter, Price
+from ragtune_lib.llm.endpoint import Endpoint
+from ragtune_lib.llm.wire import Answered, error_text, scrub
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
 PLAIN, TYPED = Call("c1", prompt("Who sang?")), Call("c2", prompt("How many?"), schema=SCHEMA)

@@ -6,8 +6,8 @@ from email.utils import format_datetime
 
 import pytest
 
-from ragtune_lib import limits
-from ragtune_lib.limits import Bucket, Limiter, retry_after
+from ragtune_lib.llm import limits
+from ragtune_lib.llm.limits import Bucket, Limiter, retry_after
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from collections import Counter
 import pytest
 from fault_proxy import FAULTS, FaultServer, some_faults
 
-from ragtune_lib import limits, llm, tally
-from ragtune_lib.calls import Call, StageError, prompt
-from ragtune_lib.cost import Meter, Price
-from ragtune_lib.llm import Model, Scripted, open_model
-from ragtune_lib.reply_cache import ReplyCache
+from ragtune_lib.llm import Model, Scripted, limits, open_model, tally
+from ragtune_lib.llm import model as seam
+from ragtune_lib.llm.calls import Call, StageError, prompt
+from ragtune_lib.llm.cost import Meter, Price
+from ragtune_lib.llm.reply_cache import ReplyCache
 from ragtune_lib.store import ROOT
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "string"}}, "required": ["n"], "additionalProperties": False}
@@ -25,7 +25,7 @@ FINAL = {"refusal": "refused", "filter": "refused", "length": "cut off"}
 STAGE = """
 import sys
 from pathlib import Path
-from ragtune_lib.calls import Call, prompt
+from ragtune_lib.llm.calls import Call, prompt
 from ragtune_lib.llm import open_model
 model = open_model(sys.argv[1], Path(sys.argv[2]))
 calls = [Call(f"i{number}", prompt(f"question {number}")) for number in range(int(sys.argv[3]))]
@@ -152,7 +152,7 @@ def test_a_stage_in_which_nothing_succeeds_is_given_up_early_and_still_complete(
 
 
 def test_a_server_that_dies_ends_the_stage_and_the_rest_is_listed(cache, monkeypatch):
-    monkeypatch.setattr("ragtune_lib.endpoint.ATTEMPTS", 3)
+    monkeypatch.setattr("ragtune_lib.llm.endpoint.ATTEMPTS", 3)
     faults = lambda text, attempt: "reset early" if server.finished.total() >= 100 else ""  # noqa: E731
     with FaultServer(faults=faults) as server:
         asked = model_of(server, cache).ask("stage", questions(400))
@@ -297,7 +297,7 @@ def test_results_come_in_order_while_later_calls_are_on_their_way(cache):
 
 
 def test_calls_are_taken_in_as_they_are_needed(cache, monkeypatch):
-    monkeypatch.setattr(llm, "AHEAD", 30)
+    monkeypatch.setattr(seam, "AHEAD", 30)
     taken = []
 
     def endless():
@@ -418,7 +418,7 @@ def test_it_works_behind_a_proxy_of_faults_before_another_server(cache, monkeypa
 
 
 def test_a_stage_that_waits_says_why(cache, monkeypatch, capsys):
-    monkeypatch.setattr(llm, "BEAT", 0.05)
+    monkeypatch.setattr(seam, "BEAT", 0.05)
     with FaultServer(faults=lambda text, attempt: "429 date" if not attempt else "") as server:
         model_of(server, cache).ask("stage", questions(1))
     assert re.search(r"0 failed, the server asks to wait [01] s more", capsys.readouterr().out)

@@ -5,9 +5,8 @@ import time
 
 import pytest
 
-from ragtune_lib import local_model
-from ragtune_lib.calls import Call, StageError, prompt
-from ragtune_lib.llm import open_model
+from ragtune_lib.llm import local_model, open_model
+from ragtune_lib.llm.calls import Call, StageError, prompt
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from ragtune_lib.calls import Call, prompt
-from ragtune_lib.replies import check_schema, find_json, instructed, misfit, read_reply, repair, response_format
+from ragtune_lib.llm.calls import Call, prompt
+from ragtune_lib.llm.replies import check_schema, find_json, instructed, misfit, read_reply, repair, response_format
 
 VERDICT = {
     "type": "object",

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from ragtune_lib.calls import Call, Reply, prompt
-from ragtune_lib.reply_cache import ReplyCache, Usage
+from ragtune_lib.llm.calls import Call, Reply, prompt
+from ragtune_lib.llm.reply_cache import ReplyCache, Usage
 
 CALL = Call("c1", prompt("Who sang?"), 50)
 REPLY = Reply("Ilse\u2028sang \U0001f600.", {"who": ["Ilse", None]}, "m-2026", 7, 3, 0.25)
@@ -16,8 +16,8 @@ REPLY = Reply("Ilse\u2028sang \U0001f600.", {"who": ["Ilse", None]}, "m-2026", 7
 WRITE = """
 import sys
 from pathlib import Path
-from ragtune_lib.calls import Call, Reply, prompt
-from ragtune_lib.reply_cache import ReplyCache
+from ragtune_lib.llm.calls import Call, Reply, prompt
+from ragtune_lib.llm.reply_cache import ReplyCache
 cache = ReplyCache(Path(sys.argv[1]))
 for number in range(int(sys.argv[3])):
     cache.put(f"{sys.argv[2]}-{number}", "m", Call("c", prompt("x")), Reply(str(number), None, "m", 1, 1, 0.0))

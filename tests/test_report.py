@@ -323,12 +323,17 @@ def test_the_key_changes_with_a_module_that_the_notebook_imports_through_another
     (library / "deep.py").write_text("from . import deeper\n")
     (library / "deeper.py").write_text("x = 1\n")
     (library / "plots.py").write_text("y = 1\n")
+    (library / "seam").mkdir()
+    (library / "seam" / "__init__.py").write_text("")
+    (library / "seam" / "wire.py").write_text("from ragtune_lib.deep import x\n")
 
     def key():
         return stage_key(STAGES_TOY[0], toy / "01_first.ipynb", {}, tmp_path, {}, library)
 
     before = key()
     assert list(module_hashes("from ragtune_lib.store import run_folder", library)) == ["deep", "deeper", "store"]
+    found = module_hashes("from ragtune_lib.seam import wire", library)
+    assert list(found) == ["deep", "deeper", "seam", "seam.wire"]
     (library / "plots.py").write_text("y = 2\n")
     assert key() == before  # nothing imports it
     (library / "deeper.py").write_text("x = 2\n")

@@ -12,9 +12,8 @@ import urllib.request
 import pytest
 from fault_proxy import FaultServer, some_faults
 
-from ragtune_lib import limits
-from ragtune_lib.calls import Call, prompt
-from ragtune_lib.llm import open_model
+from ragtune_lib.llm import limits, open_model
+from ragtune_lib.llm.calls import Call, prompt
 from ragtune_lib.models import model_path
 
 # what `transformers serve` itself wants beyond our own requirements; `pip install "transformers[serving]"` has them

@@ -11,8 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ragtune_lib.calls import Call, prompt
 from ragtune_lib.llm import Model, open_model
+from ragtune_lib.llm.calls import Call, prompt
 
 from .measures import peak_mb
 

@@ -28,7 +28,8 @@ NEW_TOKENS = 48  # longest answer
 
 def imports(runs: int = 7) -> dict[str, Any]:
     """Wall seconds of `import ragtune_lib` in a new interpreter, of one that does nothing, and of the slowest module."""
-    modules = sorted(path.stem for path in LIBRARY.glob("*.py") if path.stem != "__init__")
+    files = [path.relative_to(LIBRARY).with_suffix("") for path in LIBRARY.rglob("*.py") if path.stem != "__init__"]
+    modules = sorted(".".join(file.parts) for file in files)
     each = {name: min(_wall(f"import ragtune_lib.{name}", 2)) for name in modules}
     slowest = max(modules, key=each.__getitem__)
     bare, package = _wall("pass", runs), _wall("import ragtune_lib", runs)

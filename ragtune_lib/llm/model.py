@@ -21,14 +21,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ragtune_lib.calls import Call, Reply, Result, StageError, Unusable, call_key, parse_spec
-from ragtune_lib.cost import Forecast, Meter, forecast, price_of, reasons
-from ragtune_lib.endpoint import Endpoint
+from ragtune_lib.llm.calls import Call, Reply, Result, StageError, Unusable, call_key, parse_spec
+from ragtune_lib.llm.cost import Forecast, Meter, forecast, price_of, reasons
+from ragtune_lib.llm.endpoint import Endpoint
+from ragtune_lib.llm.replies import check_schema, read_reply
+from ragtune_lib.llm.reply_cache import ReplyCache
+from ragtune_lib.llm.tally import Outlook, Tally
 from ragtune_lib.models import progress
 from ragtune_lib.records import Problem
-from ragtune_lib.replies import check_schema, read_reply
-from ragtune_lib.reply_cache import ReplyCache
-from ragtune_lib.tally import Outlook, Tally
 
 AHEAD = 2_000  # calls between the first unanswered one and the last one that is looked at; bounds the memory
 BEAT = 5.0  # seconds without a result after which the progress bar says that it is alive
@@ -86,7 +86,7 @@ def open_model(
     parsed = parse_spec(spec)
     meter = Meter(price_of(parsed), budget)
     if parsed.local:
-        from ragtune_lib.local_model import LocalModel
+        from ragtune_lib.llm.local_model import LocalModel
 
         return Model(parsed.name, ReplyCache(cache), LocalModel(parsed.model, meter), meter, 1)
     endpoint = Endpoint(parsed, meter, workers, requests_per_minute, tokens_per_minute, timeout)

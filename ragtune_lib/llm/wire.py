@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from ragtune_lib.calls import OPENAI_KEY, OPENAI_URL, OTHER_KEY, Spec, StageError
+from ragtune_lib.llm.calls import OPENAI_KEY, OPENAI_URL, OTHER_KEY, Spec, StageError
 
 SECRETS = re.compile(r"\b(sk-|Bearer\s+)[A-Za-z0-9_.*+/=-]{6,}", re.IGNORECASE)
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}

@@ -14,7 +14,7 @@ import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ragtune_lib.calls import Call, Reply
+from ragtune_lib.llm.calls import Call, Reply
 
 TABLES = """
 create table if not exists replies (

@@ -11,11 +11,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ragtune_lib.calls import OPENAI_URL, Call, Reply, Spec, StageError, Unusable
-from ragtune_lib.cost import CHARACTERS, Meter
-from ragtune_lib.limits import Limiter, retry_after
-from ragtune_lib.replies import instructed, read_reply, repair, response_format
-from ragtune_lib.wire import Answered, Wire, choice_of, error_text, scrub
+from ragtune_lib.llm.calls import OPENAI_URL, Call, Reply, Spec, StageError, Unusable
+from ragtune_lib.llm.cost import CHARACTERS, Meter
+from ragtune_lib.llm.limits import Limiter, retry_after
+from ragtune_lib.llm.replies import instructed, read_reply, repair, response_format
+from ragtune_lib.llm.wire import Answered, Wire, choice_of, error_text, scrub
 
 TRANSIENT = {408, 409, 425, 500, 502, 503, 504, 520, 522, 524, 529}
 ATTEMPTS = 8  # at errors of server or line; with the pauses about a minute

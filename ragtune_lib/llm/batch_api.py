@@ -19,12 +19,12 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ragtune_lib.calls import Call, Reply, StageError
-from ragtune_lib.endpoint import ATTEMPTS, TRANSIENT, Endpoint
-from ragtune_lib.llm import Model
+from ragtune_lib.llm.calls import Call, Reply, StageError
+from ragtune_lib.llm.endpoint import ATTEMPTS, TRANSIENT, Endpoint
+from ragtune_lib.llm.model import Model
+from ragtune_lib.llm.wire import Answered, choice_of, error_text
 from ragtune_lib.models import progress
 from ragtune_lib.store import content_id
-from ragtune_lib.wire import Answered, choice_of, error_text
 
 ENDED = {"completed", "failed", "expired", "cancelled"}
 MOST_ROWS, MOST_BYTES = 20_000, 90_000_000  # per batch; OpenAI takes 50,000 and 200 MB

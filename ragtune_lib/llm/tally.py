@@ -7,8 +7,8 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from ragtune_lib.calls import Reply, Result, Unusable
-from ragtune_lib.cost import reasons
+from ragtune_lib.llm.calls import Reply, Result, Unusable
+from ragtune_lib.llm.cost import reasons
 
 HOPELESS = 32  # first results of a stage that all failed: the rest is not tried
 EXHAUSTED = ("no connection", "timeout", "rate limit", "broken answer", "HTTP 5")  # retried in vain

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ragtune_lib.calls import Call, Spec
-from ragtune_lib.reply_cache import Usage
+from ragtune_lib.llm.calls import Call, Spec
+from ragtune_lib.llm.reply_cache import Usage
 from ragtune_lib.store import ROOT
 
 PRICES = ROOT / "data" / "prices.yaml"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ragtune_lib.calls import Call, Unusable
+from ragtune_lib.llm.calls import Call, Unusable
 
 KINDS = {
     "object": dict,

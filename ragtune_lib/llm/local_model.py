@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ragtune_lib.calls import Call, Reply, Unusable
-from ragtune_lib.cost import Meter
 from ragtune_lib.generate import generate
+from ragtune_lib.llm.calls import Call, Reply, Unusable
+from ragtune_lib.llm.cost import Meter
+from ragtune_lib.llm.replies import instructed, read_reply, repair
 from ragtune_lib.models import GGUF_PACKAGE, load_model, load_tokenizer, package_file
-from ragtune_lib.replies import instructed, read_reply, repair
 
 
 class LocalModel:

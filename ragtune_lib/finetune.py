@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ragtune_lib.models import attention, compute_dtype, load_tokenizer, model_path, progress
+from ragtune_lib.attention import attention
+from ragtune_lib.models import compute_dtype, load_tokenizer, model_path, progress
 from ragtune_lib.records import Example, Problem, TrainConfig, TrainLog
 from ragtune_lib.store import append_record, content_id, write_json, write_records
 from ragtune_lib.training_set import within_limit
@@ -103,8 +104,8 @@ def _load_unsloth(config: TrainConfig) -> tuple[Any, Any]:
         dtype=compute_dtype(),
         load_in_4bit=config.load_in_4bit,
         trust_remote_code=False,
-        attn_implementation=attention(),
         use_gradient_checkpointing="unsloth" if on_gpu else False,
+        **({} if on_gpu else {"attn_implementation": attention()}),  # on a GPU Unsloth has its own
     )
     model = unsloth.FastLanguageModel.get_peft_model(
         model,

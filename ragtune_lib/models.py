@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ragtune_lib.attention import attention
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -99,38 +101,6 @@ def compute_dtype() -> Any:
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     able = torch.cpu.get_capabilities()
     return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
-
-
-def attention() -> str | None:
-    """Name of the attention to load a model with: our own on a CPU, transformers' choice (None) on a GPU."""
-    import torch
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import eager_mask
-
-    if torch.cuda.is_available():
-        return None
-    AttentionInterface.register("grouped", _grouped_attention)
-    AttentionMaskInterface.register("grouped", eager_mask)
-    return "grouped"
-
-
-def _grouped_attention(
-    module: Any, query: Any, key: Any, value: Any, attention_mask: Any, scaling: float, **_: Any
-) -> tuple[Any, None]:
-    """Attention in which query heads that share a key head are one matrix, so that no key is ever copied.
-
-    transformers repeats keys and values once per query head at every step, and torch's fused attention has a slow
-    backward pass on a CPU. Shapes: query (rows, heads, queries, size), key and value (rows, key heads, keys, size),
-    mask (rows or 1, 1, queries, keys), added; the result is (rows, queries, heads, size).
-    """
-    rows, heads, queries, size = query.shape
-    groups = key.shape[1]
-    asked = query.reshape(rows, groups, heads // groups * queries, size)
-    weights = (asked @ key.transpose(2, 3) * scaling).view(rows, groups, heads // groups, queries, -1)
-    if attention_mask is not None:
-        weights = weights + attention_mask[:, :, None]
-    weights = weights.float().softmax(-1).to(query.dtype).view(rows, groups, heads // groups * queries, -1)
-    return (weights @ value).view(rows, heads, queries, size).transpose(1, 2).contiguous(), None
 
 
 def load_model(spec: str, adapter: Path | None = None) -> Any:

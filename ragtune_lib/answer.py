@@ -19,7 +19,7 @@ from typing import Any
 
 from ragtune_lib.generate import Prefix, generate
 from ragtune_lib.models import chat_prompt, progress
-from ragtune_lib.recite import answer_by_reciting
+from ragtune_lib.recite import METHOD, answer_by_reciting
 from ragtune_lib.records import Answer, Chunk, Document, Example, QAPair, Question
 from ragtune_lib.retrieve import KINDS, Retriever
 from ragtune_lib.store import Cache, content_id, file_hash
@@ -94,7 +94,8 @@ class Reader:
             base: the untuned model, which judges how well a question fits a recital.
             recitations: recitals per question; their tokens all count as output.
         """
-        keys = [content_id(self.key, "recite", recitations, q.question, self.max_new_tokens) for q in questions]
+        key = (self.key, "recite", METHOD, recitations, self.max_new_tokens)
+        keys = [content_id(key, question.question) for question in questions]
         todo = [at for at, key in enumerate(keys) if key not in self.cache]
         started = time.perf_counter()
 

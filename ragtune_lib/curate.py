@@ -17,6 +17,7 @@ from typing import get_args, get_type_hints
 
 from ragtune_lib.records import Decision, Flag, Problem, QAPair
 from ragtune_lib.store import append_record, to_record
+from ragtune_lib.text import content_words
 
 ACTIONS = get_args(get_type_hints(Decision)["action"])
 VIEWS = ("undecided", "flagged", "all", "local", "global")
@@ -71,11 +72,13 @@ def kept_pairs(pairs: Sequence[QAPair], flags: Iterable[Flag], decisions: Iterab
 
 
 def worded(pair: QAPair, decision: Decision | None) -> QAPair:
-    """The pair in the wording of an edit, or as it was."""
+    """The pair in the wording of an edit, or as it was; cues go when a word of them is no longer in the reasoning."""
     if decision is None or decision.action != "edit":
         return pair
     wording = {"question": decision.question, "reasoning": decision.reasoning, "answer": decision.answer}
-    return replace(pair, **wording, writer="person")
+    told = content_words(decision.reasoning)
+    kept = content_words(pair.cues) <= told  # else they would announce what is no longer recalled
+    return replace(pair, **wording, cues=pair.cues if kept else "", writer="person")
 
 
 def read_decisions(path: Path, pair_ids: Collection[str]) -> tuple[list[Decision], list[Problem]]:

@@ -41,7 +41,7 @@ def generate(
     prefix: str = "",
     stop: str = "",
 ) -> list[str]:
-    """Continue many prompts, in batches of like length; an answer that has ended leaves its batch at once.
+    """Continue many prompts, in batches of like length; answers that have ended leave their batch, several at a time.
 
     Args:
         model: a causal language model.
@@ -54,7 +54,8 @@ def generate(
         label: shown by the progress bar.
         done: called after each batch with positions, texts, output token counts (the end token left out) and its wall
             seconds, so that a caller can store finished answers at once.
-        prefix: stands before every prompt and is read only once; tokenized by itself.
+        prefix: a short text before every prompt, tokenized by itself; read once and then held in memory once per
+            prompt of a batch. For a long one see `Prefix`.
         stop: a text of one token that ends an answer beside the model's own end tokens.
 
     Returns:

@@ -226,6 +226,8 @@ def pair_card(pair: QAPair, chunks_by_id: Mapping[str, Chunk], flags: Sequence[F
         look = "tag flag blocks" if flag.blocks else "tag flag"
         badges.append(f'<span class="{look}">{html.escape(f"{flag.check}: {flag.detail}")}</span>')
     parts = [*badges, f'<p class="question">{html.escape(pair.question)}</p>']
+    if pair.cues:
+        parts.append(f"<h4>Cues, learnt before the reasoning</h4><p>{html.escape(pair.cues)}</p>")
     if pair.reasoning:
         parts.append(f"<h4>Reasoning</h4><p>{html.escape(pair.reasoning)}</p>")
     parts.append(f"<h4>Answer</h4><p><b>{html.escape(pair.answer)}</b></p><h4>Source</h4>")

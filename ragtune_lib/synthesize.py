@@ -87,6 +87,11 @@ def recall(unit: Sentence, day: str = "") -> str:
     return f"{unit.text} ({day})" if day else unit.text
 
 
+def fact_of(unit: Sentence) -> str:
+    """Id of what a unit states: all pairs that ask for it share it."""
+    return content_id("unit", unit.text, unit.chunk_id)
+
+
 def day_of(unit: Sentence, with_year: bool) -> str:
     """The unit's date as one says it, with its year only where the documents span several; "" without a date."""
     day = spoken_date(unit.date)
@@ -119,7 +124,7 @@ def local_pairs(
         wanted += [("relationship", [a, b]) for index, a in enumerate(inside) for b in inside[index + 1 :]]
         wanted += [("sentence", [])] * max(0, settings.phrasings - len(wanted))
         chooser.shuffle(wanted)
-        fact = content_id("unit", unit.text, unit.chunk_id)
+        fact = fact_of(unit)
         worded: set[str] = set()
         for turn, (kind, needed) in enumerate(wanted):
             fitting = [pair for pair in asked if all(_names(" ".join(pair), name) for name in needed)]

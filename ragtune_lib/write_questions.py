@@ -12,8 +12,7 @@ from typing import Any
 
 from ragtune_lib.generate import generate
 from ragtune_lib.records import QAPair, Sentence
-from ragtune_lib.store import content_id
-from ragtune_lib.synthesize import make_pair, unique
+from ragtune_lib.synthesize import fact_of, make_pair, recall, unique
 from ragtune_lib.text import normalize
 
 SHOTS = (
@@ -99,11 +98,11 @@ def written_pairs(
             "local",
             "written",
             question,
-            units[at].text,
+            recall(units[at]),
             units[at].text,
             [units[at]],
             writer,
-            content_id("unit", units[at].text, units[at].chunk_id),
+            fact_of(units[at]),
             cues[at],
         )
         for at, question in kept

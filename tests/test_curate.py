@@ -1,6 +1,7 @@
 import json
 import random
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -212,3 +213,14 @@ def test_decisions_from_many_threads_are_all_written(tmp_path):
     lines = (tmp_path / "decisions.jsonl").read_text().splitlines()
     assert [json.loads(line)["action"] for line in lines] == ["keep"] * 24
     assert curation(tmp_path).decisions == review.decisions
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "cues"),
+    [("She brought Soup up the stairs.", "soup, stairs"), ("She brought soup.", ""), ("", "")],
+    ids=["still there", "one word gone", "no reasoning"],
+)
+def test_cues_stay_only_while_an_edited_reasoning_holds_their_words(reasoning, cues):
+    whole = replace(A, reasoning="A pan of soup stood on the stairs.", cues="soup, stairs")
+    edited = kept_pairs([whole], [], [Decision("a", "edit", "What?", reasoning, "Soup.")])[0]
+    assert edited.cues == cues

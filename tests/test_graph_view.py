@@ -110,6 +110,11 @@ def test_the_card_marks_shared_words_in_the_source():
     )
 
 
+def test_the_card_shows_cues_where_a_pair_has_them():
+    assert "<p>plum, oven</p>" in pair_card(a_pair(cues="plum, oven"), SOURCE)
+    assert "Cues" not in pair_card(a_pair(), SOURCE)
+
+
 def test_the_card_shows_its_own_flags_only():
     flags = [Flag("p", "number", "14 is not in the source", True), Flag("other", "name", "Tomas", False)]
     card = pair_card(a_pair(), SOURCE, flags)
@@ -118,7 +123,7 @@ def test_the_card_shows_its_own_flags_only():
 
 
 def test_the_card_escapes_every_text_and_names_a_missing_source():
-    pair = a_pair(question=HOSTILE, reasoning=HOSTILE, answer=HOSTILE, writer=HOSTILE, evidence_ids=("c", "<gone>"))
+    pair = a_pair(question=HOSTILE, reasoning=HOSTILE, answer=HOSTILE, writer=HOSTILE, cues=HOSTILE, evidence_ids=("c", "<gone>"))
     source = {"c": Chunk("c", "d", 0, len(HOSTILE), HOSTILE, "")}
     card = pair_card(pair, source, [Flag("p", "name", HOSTILE, False)])
     assert "<script" not in card

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ragtune_lib.generate import Prefix, generate
-from ragtune_lib.models import chat_prompt, progress
+from ragtune_lib.models import chat_prompt
 from ragtune_lib.recite import METHOD, answer_by_reciting
 from ragtune_lib.records import Answer, Chunk, Document, Example, QAPair, Question
 from ragtune_lib.retrieve import KINDS, Retriever
@@ -112,7 +112,7 @@ class Reader:
         return [Answer(q.id, "rag_tuned", context_ids=(), **self.cache.get(key)) for q, key in found]
 
     def answer_from_all(
-        self, questions: Sequence[Question], documents: Sequence[Document], together: int = 54
+        self, questions: Sequence[Question], documents: Sequence[Document], batch_tokens: int = 6_000
     ) -> tuple[list[Answer], dict[str, int]]:
         """Answer all questions with the whole corpus before each, read once for all of them.
 
@@ -121,7 +121,7 @@ class Reader:
         Args:
             questions: to be answered.
             documents: the corpus, in order.
-            together: questions answered side by side; bounds the memory.
+            batch_tokens: question and answer tokens of a batch; bounds the memory.
 
         Returns:
             Answers of system "long_context", and how the corpus fits: corpus_tokens, window, used_tokens, documents,
@@ -139,18 +139,23 @@ class Reader:
         todo = [at for at, key in enumerate(keys) if key not in self.cache]
         if todo:
             prefix = Prefix(self.model, self.tokenizer, head)
-            bar = progress(len(todo), "long_context")
-            for start in range(0, len(todo), together):
-                group = todo[start : start + together]
-                started = time.perf_counter()
-                found = prefix.generate([asked[at] for at in group], self.max_new_tokens)
-                seconds = (time.perf_counter() - started) / len(group) + prefix.seconds / len(todo)
-                for at, ids in zip(group, found, strict=True):
-                    text = self.tokenizer.decode(ids, skip_special_tokens=True).strip()
-                    size = prefix.length + self._count(asked[at])
-                    self._store(keys[at], text, size, len(ids), seconds)
-                bar.update(len(group))
-            bar.close()
+            sizes = [prefix.length + self._count(asked[at]) for at in todo]
+
+            def store(group: list[int], texts: list[str], counts: list[int], seconds: float) -> None:
+                each = seconds / len(group) + prefix.seconds / len(todo)
+                for at, text, count in zip(group, texts, counts, strict=True):
+                    self._store(keys[todo[at]], text, sizes[at], count, each)
+
+            generate(
+                self.model,
+                self.tokenizer,
+                [asked[at] for at in todo],
+                self.max_new_tokens,
+                batch_tokens=batch_tokens,
+                label="long_context",
+                done=store,
+                prefix=prefix,
+            )
         found = zip(questions, keys, strict=True)
         return [Answer(q.id, "long_context", context_ids=(), **self.cache.get(key)) for q, key in found], {
             **fit,

@@ -132,7 +132,7 @@ def _load_peft(config: TrainConfig) -> tuple[Any, Any]:
         dtype=compute_dtype(),
         use_safetensors=True,
         trust_remote_code=False,
-        attn_implementation=attention(),
+        attn_implementation=None if torch.cuda.is_available() else attention(),  # a GPU has faster ones
         quantization_config=quantized if config.load_in_4bit else None,
     )
     layers = upper_layers(model.config.num_hidden_layers, config.trained_layers)

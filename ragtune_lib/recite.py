@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ragtune_lib.generate import batches_by_length, generate_ids, stop_ids
+from ragtune_lib.generate import Decoder, batches_by_length, stop_ids
 from ragtune_lib.models import chat_prompt, progress
 from ragtune_lib.support import abstains
 from ragtune_lib.training_set import without_cues
@@ -104,29 +104,56 @@ def recitals(
         Recitals per question, at most `count`, the greedy one first; and the tokens generated per question.
     """
     prompts = [tokenizer(chat_prompt(tokenizer, text), add_special_tokens=False)["input_ids"] for text in questions]
-    begun = [
-        (at, [*prompt, token])
-        for at, (prompt, tokens) in enumerate(
-            zip(prompts, first_tokens(tuned, tokenizer, prompts, 1 if count == 1 else OPENINGS * count), strict=True)
-        )
-        for token in tokens
-    ]
-    opening = min(OPENING_TOKENS, max_new_tokens)
-    more = generate_ids(tuned, tokenizer, [ids for _, ids in begun], opening - 1)
-    said = [[*ids[len(prompts[at]) :], *rest] for (at, ids), rest in zip(begun, more, strict=True)]
+    ends = set(stop_ids(tokenizer))
+    decoder = Decoder(tuned, tokenizer, prompts)
+    firsts = first_tokens(decoder.logits, ends, 1 if count == 1 else OPENINGS * count)
+    owners = [at for at, row in enumerate(firsts) for _ in row]
+    said = [[token] for row in firsts for token, _ in row]
+    belief = [chance for row in firsts for _, chance in row]
+    going = _go_on(decoder, owners, said, belief, ends, min(OPENING_TOKENS, max_new_tokens) - 1)
     costs = [0] * len(questions)
-    for (at, _), ids in zip(begun, said, strict=True):
-        costs[at] += len(ids)
-    belief = log_likelihood(tuned, tokenizer, [(prompts[at], ids) for (at, _), ids in zip(begun, said, strict=True)])
-    kept = _most_believed([at for at, _ in begun], belief, count)
-    owners, heads = [begun[place][0] for place in kept], [said[place] for place in kept]
-    asked = [[*prompts[at], *ids] if len(ids) == opening else [] for at, ids in zip(owners, heads, strict=True)]
-    going = [place for place, ids in enumerate(asked) if ids]
-    tails = generate_ids(tuned, tokenizer, [asked[place] for place in going], max_new_tokens - opening)
-    for place, tail in zip(going, tails, strict=True):
-        heads[place] = [*heads[place], *tail]
-        costs[owners[place]] += len(tail)
-    return _compared(tuned, base, tokenizer, questions, prompts, owners, heads), costs
+    for owner, ids in zip(owners, said, strict=True):
+        costs[owner] += len(ids)
+    kept = _most_believed(owners, belief, count)
+    opened = {place: len(said[place]) for place in kept}
+    unfinished = [at for at, place in enumerate(going) if place in opened]
+    if unfinished and max_new_tokens > OPENING_TOKENS:
+        places = [going[at] for at in unfinished]
+        tails, sure = [said[place] for place in places], [belief[place] for place in places]
+        _go_on(decoder, unfinished, tails, sure, ends, max_new_tokens - OPENING_TOKENS)
+        for place, chance in zip(places, sure, strict=True):
+            belief[place] = chance
+    for place in kept:
+        costs[owners[place]] += len(said[place]) - opened[place]
+    chosen = [(owners[place], said[place], belief[place]) for place in kept]
+    return _compared(base, tokenizer, questions, chosen), costs
+
+
+def _go_on(
+    decoder: Decoder, rows: Sequence[int], said: list[list[int]], belief: list[float], ends: set[int], most: int
+) -> list[int]:
+    """Continue texts greedily from the decoder's rows; adds to what is said and believed, in place.
+
+    Args:
+        decoder: its rows do not hold the last token of the texts yet.
+        rows: the decoder's row that each text continues; one row may serve several.
+        said: token ids of each text so far.
+        belief: log probability of each text so far.
+        ends: token ids that end a text.
+        most: tokens to add.
+
+    Returns:
+        Places of the texts that have not ended: the decoder's rows are theirs now.
+    """
+    decoder.select(rows)
+    if most < 1:
+        return list(range(len(said)))
+    decoder.append([ids[-1] for ids in said])
+    more, chances, going = decoder.extend(most, ends, weigh=True)
+    for place, (ids, chance) in enumerate(zip(more, chances, strict=True)):
+        said[place] += ids
+        belief[place] += chance
+    return going
 
 
 def _most_believed(owners: Sequence[int], belief: Sequence[float], count: int) -> list[int]:
@@ -139,36 +166,25 @@ def _most_believed(owners: Sequence[int], belief: Sequence[float], count: int) -
 
 
 def _compared(
-    tuned: Any,
-    base: Any,
-    tokenizer: Any,
-    questions: Sequence[str],
-    prompts: Sequence[Sequence[int]],
-    owners: Sequence[int],
-    said: Sequence[Sequence[int]],
+    base: Any, tokenizer: Any, questions: Sequence[str], said: Sequence[tuple[int, Sequence[int], float]]
 ) -> list[list[Recital]]:
-    """Recitals per question, with how sure the tuned model is and how well the question fits each."""
-    confidence = log_likelihood(tuned, tokenizer, [(prompts[at], ids) for at, ids in zip(owners, said, strict=True)])
-    texts = [without_cues(tokenizer.decode(ids, skip_special_tokens=True).strip()) for ids in said]
+    """Recitals per question; `said` has the question's position, token ids and log probability of each."""
+    texts = [without_cues(tokenizer.decode(ids, skip_special_tokens=True).strip()) for _, ids, _ in said]
     contexts = [tokenizer(FITS.format(recital=text), add_special_tokens=False)["input_ids"] for text in texts]
     asked = [tokenizer(f" {text}", add_special_tokens=False)["input_ids"] for text in questions]
-    fit = log_likelihood(base, tokenizer, [(ids, asked[at]) for at, ids in zip(owners, contexts, strict=True)])
+    fits = log_likelihood(base, tokenizer, [(ids, asked[at]) for (at, *_), ids in zip(said, contexts, strict=True)])
     found: list[list[Recital]] = [[] for _ in questions]
-    for at, text, sure, fits in zip(owners, texts, confidence, fit, strict=True):
-        found[at].append(Recital(text, sure, fits))
+    for (at, _, sure), text, fit in zip(said, texts, fits, strict=True):
+        found[at].append(Recital(text, sure, fit))
     return found
 
 
-def first_tokens(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], count: int) -> list[list[int]]:
-    """The `count` likeliest first tokens of an answer to each prompt, likeliest first; end tokens left out."""
-    import torch
-
-    ends = stop_ids(tokenizer)
-    batch = tokenizer.pad({"input_ids": [list(ids) for ids in prompts]}, return_tensors="pt").to(model.device)
-    with torch.inference_mode():
-        logits = model(**batch, logits_to_keep=1).logits[:, -1].float()
-        logits[:, ends] = -torch.inf
-    return logits.topk(count).indices.tolist()
+def first_tokens(logits: Any, ends: set[int], count: int) -> list[list[tuple[int, float]]]:
+    """The `count` likeliest tokens of each row but for end tokens, likeliest first, with their log probability."""
+    chances = logits.float().log_softmax(-1)
+    chances[:, sorted(ends)] = float("-inf")
+    best, tokens = chances.topk(count)
+    return [list(zip(row, values, strict=True)) for row, values in zip(tokens.tolist(), best.tolist(), strict=True)]
 
 
 def log_likelihood(

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ragtune_lib.generate import generate
+from ragtune_lib.generate import Prefix, generate
 from ragtune_lib.records import QAPair, Sentence
 from ragtune_lib.synthesize import fact_of, make_pair, recall, unique
 from ragtune_lib.text import normalize
@@ -51,10 +51,8 @@ def draft_questions(
     """
     about = [position for _ in range(drafts) for position in range(len(units))]
     prompts = [f"Sentence: {units[position].text}\nQuestions:" for position in about]
-    head = HEAD.replace("the narrator", narrator)
-    texts = generate(
-        model, tokenizer, prompts, 48, 0.7, seed, batch_tokens=48_000, label="write questions", prefix=head, stop="\n"
-    )
+    head = Prefix(model, tokenizer, HEAD.replace("the narrator", narrator))
+    texts = generate(model, tokenizer, prompts, 48, 0.7, seed, label="write questions", prefix=head, stop="\n")
     found: dict[tuple[int, str], str] = {}
     for position, text in zip(about, texts, strict=True):
         for question in map(str.strip, re.findall(r"[^?]+\?", text)):

@@ -151,7 +151,7 @@ def test_reading_everything_once_answers_as_reading_it_each_time(small, cache):
     model, tokenizer = small
     documents = [document(1, "She sold jam."), document(2, "It rained <<the question stands here>> {question}.")]
     reader = Reader(model, tokenizer, "base", 12, cache)
-    answers, fit = reader.answer_from_all(QUESTIONS, documents, together=3)
+    answers, fit = reader.answer_from_all(QUESTIONS, documents, batch_tokens=300)
     told = f"{documents[0].text}\n\n{documents[1].text}"
     whole = with_context([chunk("all", told)], "{}")
     prompts = [chat_prompt(tokenizer, whole.replace("{}", question.question)) for question in QUESTIONS]
@@ -160,7 +160,7 @@ def test_reading_everything_once_answers_as_reading_it_each_time(small, cache):
     assert {(answer.system, answer.context_ids) for answer in answers} == {("long_context", ())}
     assert fit == {"corpus_tokens": len(told) + 2, "used_tokens": len(told) + 2, "documents": 2, "used_documents": 2, "window": 512}  # fmt: skip
     silent = Reader(Silent(model), tokenizer, "base", 12, Cache(cache.path))
-    assert silent.answer_from_all(QUESTIONS, documents, together=3) == (answers, fit)
+    assert silent.answer_from_all(QUESTIONS, documents, batch_tokens=300) == (answers, fit)
     assert silent.answer_from_all([], documents)[0] == []
 
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 import pytest
 import tiny
 
-from ragtune_lib.generate import Prefix, batches_by_length, generate, stop_ids
+from ragtune_lib.generate import Decoder, Prefix, batches_by_length, generate, generate_ids, stop_ids
 from ragtune_lib.models import chat_prompt, load_model, load_tokenizer
 
 one_thread = pytest.fixture(scope="module", autouse=True)(tiny.one_thread)
@@ -101,69 +101,88 @@ def test_sampling_repeats_with_its_seed_and_differs_from_greedy(small):
     assert generate(*small, prompts, 20) != first
 
 
+TEXT = "A long text that stands before every question.\n"
+
+
 @pytest.fixture(scope="module")
 def prefix(small):
-    return Prefix(*small, "A long text that stands before every question.\n")
+    return Prefix(*small, TEXT)
 
 
-def test_a_prefix_read_once_gives_what_reading_it_each_time_gives(small, prefix):
-    text = "A long text that stands before every question.\n"
+@pytest.mark.parametrize("limit", [1, 300, 10_000])
+def test_a_prefix_read_once_gives_what_reading_it_each_time_gives(small, prefix, limit):
     prompts = [prompt for prompt in PROMPTS if prompt]
-    expected = [alone(small, text + prompt, 24) for prompt in prompts]
-    assert prefix.generate(prompts, 24) == expected
-    assert prefix.generate(prompts[::-1], 24) == expected[::-1]  # the cache holds the prefix and nothing else
-    for prompt, ids in zip(prompts, expected, strict=True):
-        assert prefix.generate([prompt], 24) == [ids]
+    expected = [
+        small[1].decode(alone(small, TEXT + prompt, 24), skip_special_tokens=True).strip() for prompt in prompts
+    ]
+    assert generate(*small, prompts, 24, batch_tokens=limit, prefix=prefix) == expected
+    assert generate(*small, prompts[::-1], 24, batch_tokens=limit, prefix=prefix) == expected[::-1]
+    assert generate(*small, prompts, 24) != expected, "the prefix changes nothing"
 
 
-def test_some_answers_end_before_others_and_the_others_go_on(small):
-    text = "Read."
+def test_some_answers_end_before_others_and_the_others_go_on(small, prefix):
     counts = {}
     tried = [f"{at}?" for at in range(60)]
-    generate(
-        *small,
-        [text + prompt for prompt in tried],
-        40,
-        done=lambda group, _, found, __: counts.update(zip(group, found, strict=True)),
-    )
+
+    def note(group, _, found, __):
+        counts.update(zip(group, found, strict=True))
+
+    generate(*small, tried, 40, done=note, prefix=prefix)
     early = [tried[at] for at, count in sorted(counts.items()) if 0 < count < 30][:3]
     late = [tried[at] for at, count in sorted(counts.items()) if count == 40][:3]
     assert early and late, "choose another seed for the stand-in"
-    found = {prompt: alone(small, text + prompt, 40) for prompt in early + late}
+    found = {prompt: alone(small, TEXT + prompt, 40) for prompt in early + late}
     prompts = [late[0], *early, *late[1:]]
-    assert Prefix(*small, text).generate(prompts, 40) == [found[prompt] for prompt in prompts]
+    ids = [small[1](prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
+    assert generate_ids(*small, ids, 40, prefix=prefix) == [found[prompt] for prompt in prompts]
 
 
-def test_no_tokens_wanted_leave_the_prefix_as_it_was(prefix):
-    before = prefix.generate(["Who?"], 8)
-    assert prefix.generate(["Who?", "What?"], 0) == [[], []]
-    assert prefix.generate(["Who?"], 8) == before
+def test_no_tokens_wanted_are_none_given(small, prefix):
+    assert generate(*small, ["Who?", "What?"], 0, prefix=prefix) == ["", ""]
 
 
-def test_an_interrupted_answer_leaves_the_prefix_as_it_was(small, prefix):
-    model, _ = small
-    before = prefix.generate(["Who?", "What is it?"], 8)
-    calls = []
-
-    def stop(*_):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-
-    for layer in model.model.layers:
-        calls.clear()
-        hook = layer.register_forward_pre_hook(stop)
-        with pytest.raises(KeyboardInterrupt):
-            prefix.generate(["Who?", "What is it?"], 8)
-        hook.remove()
-        assert prefix.generate(["Who?", "What is it?"], 8) == before
-
-
-def test_sampling_after_a_prefix_repeats_with_its_seed(prefix):
+def test_sampling_after_a_prefix_repeats_with_its_seed(small, prefix):
     prompts = ["Who was it?", "What?"]
-    first = prefix.generate(prompts, 20, temperature=1.5, seed=1)
-    assert prefix.generate(prompts, 20, temperature=1.5, seed=1) == first
-    assert prefix.generate(prompts, 20, temperature=1.5, seed=2) != first
+    first = generate(*small, prompts, 20, temperature=1.5, seed=1, prefix=prefix)
+    assert generate(*small, prompts, 20, temperature=1.5, seed=1, prefix=prefix) == first
+    assert generate(*small, prompts, 20, temperature=1.5, seed=2, prefix=prefix) != first
+
+
+def test_a_model_that_cannot_share_a_prefix_is_refused(small):
+    model, tokenizer = small
+    model.config._attn_implementation = "sdpa"
+    try:
+        with pytest.raises(ValueError, match="load_model"):
+            Prefix(model, tokenizer, TEXT)
+    finally:
+        model.config._attn_implementation = "grouped"
+
+
+def test_rows_can_be_chosen_repeated_and_continued(small):
+    model, tokenizer = small
+    ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("Who?", "What is it called?", "When")]
+    ends = set(stop_ids(tokenizer))
+    decoder = Decoder(model, tokenizer, ids)
+    decoder.select([2, 0, 0])
+    first, _, live = decoder.extend(3, ends)
+    assert live == [0, 1, 2], "choose another seed for the stand-in"
+    decoder.append([row[-1] for row in first])
+    rest, *_ = decoder.extend(50, ends)
+    whole = [a + b for a, b in zip(first, rest, strict=True)]
+    assert whole == [alone(small, text, 53) for text in ("When", "Who?", "Who?")]
+
+
+def test_the_weight_of_what_was_said_is_its_log_probability(small):
+    import torch
+
+    model, tokenizer = small
+    prompts = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("Who?", "Tell me all about it.")]
+    said, belief, _ = Decoder(model, tokenizer, prompts).extend(9, set(stop_ids(tokenizer)), weigh=True)
+    for prompt, ids, given in zip(prompts, said, belief, strict=True):
+        with torch.inference_mode():
+            chances = model(torch.tensor([prompt + ids])).logits[0].log_softmax(-1)
+        expected = sum(float(chances[len(prompt) + at - 1, token]) for at, token in enumerate(ids))
+        assert given == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.model
@@ -177,17 +196,8 @@ def test_the_embedded_model_answers_after_a_prefix_as_it_answers_without():
     model, tokenizer = load_model("embedded").float(), load_tokenizer("embedded")
     head, tail = chat_prompt(tokenizer, "The hen is called Berta. The dog is called Max.<<>>").split("<<>>")
     asked = [" How is the hen called?", " How is the dog called?"]
-    found = Prefix(model, tokenizer, head).generate([text + tail for text in asked], 16)
-    expected = generate(model, tokenizer, [head + text + tail for text in asked], 16)
-    assert [tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in found] == expected
-
-
-@pytest.mark.parametrize("limit", [1, 300, 10_000])
-def test_a_shared_prefix_is_as_good_as_one_in_each_prompt(small, limit):
-    text = "A text before all.\n"
-    prompts = [prompt for prompt in PROMPTS if prompt]
-    expected = generate(*small, [text + prompt for prompt in prompts], 40)
-    assert generate(*small, prompts, 40, batch_tokens=limit, prefix=text) == expected
+    found = generate(model, tokenizer, [text + tail for text in asked], 16, prefix=Prefix(model, tokenizer, head))
+    assert found == generate(model, tokenizer, [head + text + tail for text in asked], 16)
 
 
 def test_a_text_of_ones_own_ends_an_answer_too(small):

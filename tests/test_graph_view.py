@@ -123,7 +123,9 @@ def test_the_card_shows_its_own_flags_only():
 
 
 def test_the_card_escapes_every_text_and_names_a_missing_source():
-    pair = a_pair(question=HOSTILE, reasoning=HOSTILE, answer=HOSTILE, writer=HOSTILE, cues=HOSTILE, evidence_ids=("c", "<gone>"))
+    pair = a_pair(
+        question=HOSTILE, reasoning=HOSTILE, answer=HOSTILE, writer=HOSTILE, cues=HOSTILE, evidence_ids=("c", "<gone>")
+    )
     source = {"c": Chunk("c", "d", 0, len(HOSTILE), HOSTILE, "")}
     card = pair_card(pair, source, [Flag("p", "name", HOSTILE, False)])
     assert "<script" not in card

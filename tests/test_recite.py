@@ -38,35 +38,37 @@ def test_the_log_likelihood_is_the_sum_over_the_text_alone_whatever_the_batch(sm
     assert log_likelihood(model, tokenizer, []) == []
 
 
-def test_recitals_begin_with_the_likeliest_first_tokens_and_the_first_is_the_greedy_answer(small):
+@pytest.mark.parametrize("longest", [1, 5, 12, 40])
+def test_recitals_begin_with_the_likeliest_first_tokens_and_the_first_is_the_greedy_answer(small, longest):
     model, tokenizer = small
-    prompts = [ids(tokenizer, chat_prompt(tokenizer, question)) for question in QUESTIONS]
-    begun = first_tokens(model, tokenizer, prompts, 4)
-    assert all(len(set(row)) == 4 for row in begun)
-    found, costs = recitals(model, model, tokenizer, QUESTIONS, 4, 12)
-    greedy = generate(model, tokenizer, [chat_prompt(tokenizer, question) for question in QUESTIONS], 12)
+    found, costs = recitals(model, model, tokenizer, QUESTIONS, 4, longest)
+    greedy = generate(model, tokenizer, [chat_prompt(tokenizer, question) for question in QUESTIONS], longest)
     assert [row[0].text for row in found] == [without_cues(text) for text in greedy]
     assert all(len(row) == 4 for row in found)
-    assert all(16 <= cost <= 16 * 12 for cost in costs)  # four times as many are begun
+    opening = min(longest, 12)
+    assert all(16 <= cost <= 16 * opening + 4 * (longest - opening) for cost in costs)  # four times as many are begun
     assert all(recital.confidence < 0 and recital.fit < 0 for row in found for recital in row)
 
 
-def test_an_end_token_never_begins_a_recital(small):
+def test_recitals_are_as_sure_as_the_model_finds_their_words_likely(small, monkeypatch):
+    model, tokenizer = small
+    caught = []
+    monkeypatch.setattr("ragtune_lib.recite._compared", lambda base, tokenizer, questions, said: caught.extend(said))
+    recitals(model, model, tokenizer, QUESTIONS, 3, 30)
+    assert [at for at, *_ in caught] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert max(len(said) for _, said, _ in caught) == 30
+    prompts = [ids(tokenizer, chat_prompt(tokenizer, question)) for question in QUESTIONS]
+    expected = log_likelihood(model, tokenizer, [(prompts[at], said) for at, said, _ in caught])
+    assert [sure for *_, sure in caught] == pytest.approx(expected, abs=1e-3)
+
+
+def test_an_end_token_never_begins_a_recital():
     import torch
 
-    model, tokenizer = small
-
-    class Ending:
-        device = model.device
-
-        def __call__(self, **options):
-            step = model(**options)
-            step.logits[..., tokenizer.eos_token_id] = 1e4
-            return step
-
-    with torch.inference_mode():
-        begun = first_tokens(Ending(), tokenizer, [ids(tokenizer, "Who?")], 3)
-    assert tokenizer.eos_token_id not in begun[0]
+    begun = first_tokens(torch.tensor([[5.0, 1.0, 3.0, 2.0], [0.0, 9.0, 0.0, 0.5]]), {0}, 2)
+    assert [[token for token, _ in row] for row in begun] == [[2, 3], [1, 3]]
+    total = sum(math.exp(score) for score in (5, 1, 3, 2))
+    assert begun[0][0][1] == pytest.approx(3 - math.log(total))  # of all that it might have said, the end among it
 
 
 def test_the_best_recital_is_the_one_that_the_question_fits():

@@ -46,6 +46,7 @@ def test_drafts_are_split_into_questions_and_each_is_kept_once(monkeypatch):
         return [next(said) for _ in prompts]
 
     monkeypatch.setattr("ragtune_lib.write_questions.generate", generate)
+    monkeypatch.setattr("ragtune_lib.write_questions.Prefix", lambda model, tokenizer, text: text)
     found = draft_questions(UNITS, None, None, 1, "Ilse", 17)
     assert found == [(0, "Who mended the ferry?"), (1, "What did the plums cost?")]
     assert [UNITS[at].text in prompt for at, prompt in enumerate(asked["prompts"])] == [True, True]

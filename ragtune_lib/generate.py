@@ -103,7 +103,12 @@ def generate_ids(
         started = time.perf_counter()
         rows = [[] for _ in group]
         if max_new_tokens:
-            decoder = Decoder(model, tokenizer, [prompts[at] for at in group], prefix)
+            asked = [tuple(prompts[at]) for at in group]
+            once = {
+                ids: row for row, ids in enumerate(dict.fromkeys(asked))
+            }  # a prompt that is sampled often is read once
+            decoder = Decoder(model, tokenizer, list(once), prefix)
+            decoder.select([once[ids] for ids in asked])
             rows = decoder.extend(max_new_tokens, ends, temperature, random)[0]
         for position, row in zip(group, rows, strict=True):
             output[position] = row
@@ -187,6 +192,8 @@ class Decoder:
         """Go on with these rows, in this order; a row that is named twice is there twice."""
         import torch
 
+        if list(rows) == list(range(len(self.mask))):
+            return
         at = torch.tensor(rows, device=self.model.device)
         self.cache.batch_select_indices(at)
         self.mask, self.places, self.logits = self.mask[at], self.places[at], self.logits[at]

@@ -158,6 +158,22 @@ def test_a_model_that_cannot_share_a_prefix_is_refused(small):
         model.config._attn_implementation = "grouped"
 
 
+def test_a_prompt_that_is_there_often_is_read_once_and_answered_each_time(small, monkeypatch):
+    read = []
+
+    class Watched(Decoder):
+        def __init__(self, model, tokenizer, prompts, prefix=None):
+            read.extend(prompts)
+            super().__init__(model, tokenizer, prompts, prefix)
+
+    monkeypatch.setattr("ragtune_lib.generate.Decoder", Watched)
+    prompts = ["Who?", "What is it?", "Who?", "Who?"]
+    greedy = generate(*small, prompts, 12)
+    assert len(read) == 2
+    assert greedy == [generate(*small, [prompt], 12)[0] for prompt in prompts]
+    assert len(set(generate(*small, prompts, 12, temperature=1.5))) == 4
+
+
 def test_rows_can_be_chosen_repeated_and_continued(small):
     model, tokenizer = small
     ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("Who?", "What is it called?", "When")]

@@ -104,9 +104,8 @@ def generate_ids(
         rows = [[] for _ in group]
         if max_new_tokens:
             asked = [tuple(prompts[at]) for at in group]
-            once = {
-                ids: row for row, ids in enumerate(dict.fromkeys(asked))
-            }  # a prompt that is sampled often is read once
+            # a prompt that is sampled several times is read once
+            once = {ids: row for row, ids in enumerate(dict.fromkeys(asked))}
             decoder = Decoder(model, tokenizer, list(once), prefix)
             decoder.select([once[ids] for ids in asked])
             rows = decoder.extend(max_new_tokens, ends, temperature, random)[0]

@@ -1,7 +1,7 @@
 """What verdicts show: win rates by mean score with tests, and how far a judge follows the place of an answer.
 
-All intervals are bootstraps over questions (`score.bootstrap_interval`): the calls about one question are no independent
-observations. Length and the ranking of several systems are in `preference_models`.
+All intervals are bootstraps over questions (`score.bootstrap_interval`), since the calls about one question are no
+independent observations. Length and the ranking of several systems are in `preference_models`.
 """
 
 from __future__ import annotations

@@ -209,7 +209,7 @@ class JudgeCall:
 class HumanVerdict:
     """What a person said about one blind pair; the last one that was not taken back counts."""
 
-    pair_id: str  # content id of the question and both answers, so it holds for no others
+    pair_id: str  # content id of the question and both answers as shown, so it holds for no others
     action: Literal["first", "second", "tie", "undo"]
     reviewer: str = ""
     at: str = ""  # ISO time, UTC

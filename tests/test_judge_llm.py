@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
+from fault_proxy import FaultServer, some_faults
 
 from ragtune_lib.judge_llm import (
     GRAPHRAG,
@@ -15,12 +16,13 @@ from ragtune_lib.judge_llm import (
     plan_judging,
     verdicts,
 )
-from ragtune_lib.llm import Model, Scripted, StageError
+from ragtune_lib.llm import Model, Scripted, StageError, limits, open_model
 from ragtune_lib.llm.cost import FREE, Meter
 from ragtune_lib.llm.reply_cache import ReplyCache
 from ragtune_lib.prompt_files import template
 from ragtune_lib.records import Answer, Chunk, Document, JudgeCall, Question
 from ragtune_lib.score import win_rates
+from ragtune_lib.store import read_records, write_records
 
 QUESTIONS = [
     Question(f"q{n}", scope, f"Question number {n}?", f"Reference {n}.", (("x",),), ())
@@ -311,3 +313,31 @@ def test_swapping_the_systems_mirrors_every_verdict():
         assert (mirror[here.winner], here.value_b) == (there.winner, pytest.approx(there.value_a))
         assert here.winner == "invalid" or here.value_a + here.value_b == 1
     assert sum(POINTS.values()) == 1.5
+
+
+def test_through_a_faulty_server_every_comparison_is_accounted_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "FIRST", 0.02)
+
+    def answer(body):
+        names = body["response_format"]["json_schema"]["schema"]["required"]
+        return json.dumps({name: {"reason": "it states the price", "winner": "first"} for name in names})
+
+    asked = [replace(QUESTIONS[n % 3], id=f"q{n}", question=f"Number {n}?") for n in range(60)]
+    with FaultServer(answer, some_faults(0.3, ["429", "500", "reset", "truncated", "schema", "refusal"])) as server:
+        model = open_model(f"{server.url}:m", tmp_path / "calls.sqlite", workers=8, timeout=10)
+        model.backend.pause = 0.01
+        found = judge_pairs(model, plan_judging(asked, answers(questions=asked), [SYSTEMS]))
+    assert len(found.calls) == 60 * 4 * 2
+    assert len(found.verdicts) == 60 * 5
+    failed = {(call.question_id, call.replicate) for call in found.calls if call.winner == "invalid"}
+    assert 0 < len(failed) == len(found.problems) < 60
+    lost = {question for question, _ in failed}
+    assert {one.question_id for one in found.verdicts if one.winner == "invalid"} == lost
+    assert {one.winner for one in found.verdicts if one.question_id not in lost} == {"tie"}
+
+
+def test_records_survive_the_disk(model_of, tmp_path):
+    found = judged(model_of(verdict(lambda first, second: "first")))
+    for name, records in (("calls", found.calls), ("verdicts", found.verdicts)):
+        write_records(tmp_path / name, records)
+        assert read_records(tmp_path / name, type(records[0])) == list(records)

@@ -48,7 +48,9 @@ def fit_logistic(design: np.ndarray, wins: np.ndarray, games: np.ndarray, precis
 
     rows, count = design.shape
     products = (design[:, :, None] * design[:, None, :]).reshape(rows, count * count)
-    found = np.zeros((len(wins), count))
+    # the first row is the data themselves: their maximum is a good start for all resamples
+    start = fit_logistic(design, wins[:1], games[:1], precision) if len(wins) > 1 else np.zeros((1, count))
+    found = np.repeat(start, len(wins), axis=0)
     for _ in range(100):
         chance = expit(found @ design.T)
         gradient = (wins - games * chance) @ design - precision * found
@@ -56,7 +58,7 @@ def fit_logistic(design: np.ndarray, wins: np.ndarray, games: np.ndarray, precis
         step = np.linalg.solve(curvature, gradient[..., None])[..., 0]
         largest = np.abs(step).max(axis=1, keepdims=True, initial=0.0)
         found += step * np.minimum(1.0, STEP / np.maximum(largest, STEP))
-        if largest.max(initial=0.0) < 1e-8:
+        if largest.max(initial=0.0) < 1e-5:  # Newton's error is squared each time: what is left is below 1e-9
             break
     return found
 

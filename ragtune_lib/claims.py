@@ -16,7 +16,7 @@ from ragtune_lib.records import Answer, ClaimList, Problem, Question
 from ragtune_lib.score import SCOPES, bootstrap_interval
 from ragtune_lib.text import normalize, words
 
-STAGE = "07_claims"
+STAGE = "07_judge"
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8)  # largest distance within a group, as published
 SCHEMA = {
     "type": "object",

@@ -137,7 +137,7 @@ def length_controlled(
 def bradley_terry(verdicts: Sequence[Verdict], seed: int = 17, samples: int = 500) -> list[dict]:
     """One strength for each system from all pairs that were judged, with bootstrap intervals.
 
-        logit P(a beats b) = strength_a - strength_b,   strengths sum to 0
+        logit P(a beats b) = strength_a - strength_b,   strengths sum to 0 (an even penalty sees to that)
 
     Log-odds: a lead of 1 wins 73 % of the questions. `rate` is the mean chance to beat each of the others. Systems that
     no chain of comparisons connects cannot be ranked against each other.
@@ -171,7 +171,6 @@ def bradley_terry(verdicts: Sequence[Verdict], seed: int = 17, samples: int = 50
                 weights @ member,
                 np.full(len(systems), WEAK),
             )
-            found -= found.mean(axis=1, keepdims=True)
             best = found[0]
             chances = expit(best[:, None] - best[None, :])
             for at in np.argsort(-best, kind="stable"):

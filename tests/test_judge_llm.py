@@ -7,6 +7,7 @@ from itertools import product
 import pytest
 from fault_proxy import FaultServer, some_faults
 
+from ragtune_lib.judge import judge
 from ragtune_lib.judge_llm import (
     GRAPHRAG,
     PAPER,
@@ -313,6 +314,14 @@ def test_swapping_the_systems_mirrors_every_verdict():
         assert (mirror[here.winner], here.value_b) == (there.winner, pytest.approx(there.value_a))
         assert here.winner == "invalid" or here.value_a + here.value_b == 1
     assert sum(POINTS.values()) == 1.5
+
+
+def test_both_judges_and_both_rubrics_have_win_rates_of_their_own(model_of):
+    found = judged(model_of(verdict(lambda first, second: "tie")), rubrics=(PAPER, GRAPHRAG))
+    reference = judge(QUESTIONS[:2], answers(), [Chunk("c", "d", 0, 1, "x", "")], [SYSTEMS])
+    rates = win_rates([*reference, *found.verdicts])
+    overall = {rate.judge: rate.n for rate in rates if (rate.criterion, rate.scope) == ("overall", "all")}
+    assert overall == {"reference": 2, "scripted (paper)": 3, "scripted (graphrag)": 3}
 
 
 def test_through_a_faulty_server_every_comparison_is_accounted_for(tmp_path, monkeypatch):

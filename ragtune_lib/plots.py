@@ -64,7 +64,7 @@ def plot_win_rates(rates: Sequence[WinRate], system: str = "rag_tuned", criterio
     figure.add_vline(x=0.5, line={"dash": "dash", "color": "#555555", "width": 1})
     figure.update_xaxes(range=[-0.02, 1.02], title="win rate", tickformat=".1f")
     figure.update_layout(margin={"r": 300}, showlegend=False)
-    return name_rows(figure, [_row_name(rate) for rate in chosen])
+    return name_rows(figure, _row_names(chosen))
 
 
 def plot_verdict_shares(rates: Sequence[WinRate], system: str = "rag_tuned", criterion: str = "overall") -> go.Figure:
@@ -89,12 +89,16 @@ def plot_verdict_shares(rates: Sequence[WinRate], system: str = "rag_tuned", cri
     figure.add_vline(x=0.5, line={"dash": "dash", "color": "#555555", "width": 1})
     figure.update_xaxes(range=[0, 1], tickformat=".0%")
     figure.update_layout(barmode="stack", margin={"r": 130}, legend={"traceorder": "normal"})
-    return name_rows(figure, [_row_name(rate) for rate in chosen])
+    return name_rows(figure, _row_names(chosen))
 
 
 def plot_win_matrix(rates: Sequence[WinRate], criterion: str = "overall", scope: str = "all") -> go.Figure:
-    """Win rate of every system (row) against every other (column); each pair is mirrored, the diagonal blank."""
+    """Win rate of every system (row) against every other (column); each pair is mirrored, the diagonal blank.
+
+    A matrix shows one judge: of several the one that comes first in `rates`.
+    """
     chosen = [rate for rate in rates if (rate.criterion, rate.scope) == (criterion, scope)]
+    chosen = [rate for rate in chosen if rate.judge == chosen[0].judge]
     known = {rate.system for rate in chosen} | {rate.baseline for rate in chosen}
     systems = [name for name in SYSTEM_NAMES if name in known] + sorted(known - set(SYSTEM_NAMES))
     value = {(rate.system, rate.baseline): rate.rate for rate in chosen if rate.n}
@@ -258,8 +262,11 @@ def _counts(rate: WinRate) -> str:
     return f"{interval}  n={rate.n}, ties {rate.ties}, invalid {rate.invalid}"
 
 
-def _row_name(rate: WinRate) -> str:
-    return f"{system_name(rate.baseline)} · {html.escape(rate.scope)} "
+def _row_names(rates: Sequence[WinRate]) -> list[str]:
+    """Baseline and scope; the judge too where there are several."""
+    several = len({rate.judge for rate in rates}) > 1
+    names = [f"{system_name(rate.baseline)} · {html.escape(rate.scope)} " for rate in rates]
+    return [f"{name}· {html.escape(rate.judge)} " if several else name for name, rate in zip(names, rates, strict=True)]
 
 
 def _scope_words(scope: str) -> str:

@@ -77,7 +77,7 @@ def test_there_is_nothing_to_judge_where_an_answer_is_missing_blank_or_twice_the
 # the person
 
 
-def test_verdicts_are_kept_and_a_new_session_goes_on(tmp_path):
+def test_verdicts_are_kept_and_a_new_kernel_goes_on(tmp_path):
     first = blind(tmp_path)
     ids = list(first.pairs)
     assert first.open() == ids
@@ -88,11 +88,11 @@ def test_verdicts_are_kept_and_a_new_session_goes_on(tmp_path):
 
 
 def test_a_choice_becomes_the_system_whose_answer_was_shown_there(tmp_path):
-    session = blind(tmp_path)
-    for pair_id in session.pairs:
-        session.decide(pair_id, "first")
-    assert {pair.swapped for pair in session.pairs.values()} == {True, False}
-    for verdict, pair in zip(session.verdicts(), session.pairs.values(), strict=True):
+    judging = blind(tmp_path)
+    for pair_id in judging.pairs:
+        judging.decide(pair_id, "first")
+    assert {pair.swapped for pair in judging.pairs.values()} == {True, False}
+    for verdict, pair in zip(judging.verdicts(), judging.pairs.values(), strict=True):
         assert verdict.winner == ("b" if pair.swapped else "a")
         assert (verdict.value_a, verdict.value_b) == ((0.0, 1.0) if pair.swapped else (1.0, 0.0))
         assert (verdict.judge, verdict.criterion, verdict.system_a) == ("person", "overall", pair.system_a)
@@ -100,13 +100,13 @@ def test_a_choice_becomes_the_system_whose_answer_was_shown_there(tmp_path):
 
 
 def test_undo_takes_back_the_last_verdict_and_the_one_before_counts_again(tmp_path):
-    session = blind(tmp_path)
-    one, two = list(session.pairs)[:2]
+    judging = blind(tmp_path)
+    one, two = list(judging.pairs)[:2]
     for pair_id, choice in ((one, "first"), (two, "second"), (one, "tie")):
-        session.decide(pair_id, choice)
-    assert session.undo().action == "tie"
-    assert session.choices() == {one: "first", two: "second"}
-    assert [session.undo().pair_id, session.undo().pair_id, session.undo()] == [two, one, None]
+        judging.decide(pair_id, choice)
+    assert judging.undo().action == "tie"
+    assert judging.choices() == {one: "first", two: "second"}
+    assert [judging.undo().pair_id, judging.undo().pair_id, judging.undo()] == [two, one, None]
     assert blind(tmp_path).choices() == {}
     assert len((tmp_path / "human_verdicts.jsonl").read_text().splitlines()) == 6  # nothing is erased
 
@@ -124,31 +124,31 @@ def test_each_reviewer_judges_alone(tmp_path):
 
 @pytest.mark.parametrize(("pair_id", "choice", "why"), [("zz", "first", "no pair"), (None, "undo", "unknown choice")])
 def test_a_wrong_verdict_is_refused_and_not_written(tmp_path, pair_id, choice, why):
-    session = blind(tmp_path)
+    judging = blind(tmp_path)
     with pytest.raises(ValueError, match=why):
-        session.decide(pair_id or next(iter(session.pairs)), choice)
-    assert not session.path.exists()
+        judging.decide(pair_id or next(iter(judging.pairs)), choice)
+    assert not judging.path.exists()
 
 
 def test_bad_and_stale_lines_are_named_and_neither_fatal_nor_lost(tmp_path):
-    session = blind(tmp_path)
-    one = next(iter(session.pairs))
+    judging = blind(tmp_path)
+    one = next(iter(judging.pairs))
     lines = [
         json.dumps({"pair_id": one, "action": "tie"}), '{"pair_id": "x", "act', '{"pair_id": "gone", "action": "first"}',
         '{"pair_id": "x", "action": "like"}', '{"pair_id": ["x"], "action": "tie"}', "[]", '{"action": "tie"}',
     ]  # fmt: skip
-    session.path.write_text("\n".join(lines) + "\n")
+    judging.path.write_text("\n".join(lines) + "\n")
     again = blind(tmp_path)
     assert again.choices() == {one: "tie"}
     assert [problem.item for problem in again.problems] == [f"human_verdicts.jsonl, line {n}" for n in range(2, 8)]
     again.decide(one, "first")
-    assert session.path.read_text().splitlines()[:7] == lines
+    assert judging.path.read_text().splitlines()[:7] == lines
 
 
 def test_a_changed_answer_is_another_pair(tmp_path):
-    session = blind(tmp_path)
-    one = next(iter(session.pairs.values()))
-    session.decide(one.id, "first")
+    judging = blind(tmp_path)
+    one = next(iter(judging.pairs.values()))
+    judging.decide(one.id, "first")
     changed = [replace(a, text="new") if a.question_id == one.question.id else a for a in ANSWERS]
     changed = [replace(a, text=a.text + a.system) if a.text == "new" else a for a in changed]
     again = BlindJudging(tmp_path, choose_pairs(QUESTIONS, changed, PAIRS, 1000))
@@ -157,11 +157,11 @@ def test_a_changed_answer_is_another_pair(tmp_path):
 
 
 def test_a_verdict_that_cannot_be_written_changes_no_state(tmp_path):
-    session = blind(tmp_path)
-    session.path.mkdir()
+    judging = blind(tmp_path)
+    judging.path.mkdir()
     with pytest.raises(OSError, match="human_verdicts"):
-        session.decide(next(iter(session.pairs)), "first")
-    assert session.choices() == {}
+        judging.decide(next(iter(judging.pairs)), "first")
+    assert judging.choices() == {}
 
 
 # kappa

@@ -39,7 +39,7 @@ def plot_win_rates(rates: Sequence[WinRate], system: str = "rag_tuned", criterio
     Rows without any judged question keep their label and have no point.
     """
     chosen = _chosen(rates, system, criterion)
-    figure = _figure(
+    figure = blank_figure(
         f"How often {system_name(system)} wins ({html.escape(criterion)}; a tie is half a win)",
         f"{_judge_note(chosen)} · bars: 95 % bootstrap interval over questions",
         height=150 + 34 * len(chosen),
@@ -60,17 +60,17 @@ def plot_win_rates(rates: Sequence[WinRate], system: str = "rag_tuned", criterio
             hovertemplate="%{x:.3f}<extra></extra>",
         )  # fmt: skip
     for place, rate in enumerate(chosen):
-        _note(figure, 1.01, place, _counts(rate))
+        side_note(figure, 1.01, place, _counts(rate))
     figure.add_vline(x=0.5, line={"dash": "dash", "color": "#555555", "width": 1})
     figure.update_xaxes(range=[-0.02, 1.02], title="win rate", tickformat=".1f")
     figure.update_layout(margin={"r": 300}, showlegend=False)
-    return _rows(figure, [_row_name(rate) for rate in chosen])
+    return name_rows(figure, _row_names(chosen))
 
 
 def plot_verdict_shares(rates: Sequence[WinRate], system: str = "rag_tuned", criterion: str = "overall") -> go.Figure:
     """Bars of 100 %: won, tied and lost questions of one system against each baseline and scope, counts inside."""
     chosen = _chosen(rates, system, criterion)
-    figure = _figure(
+    figure = blank_figure(
         f"Questions won, tied and lost by {system_name(system)} ({html.escape(criterion)})",
         _judge_note(chosen),
         height=180 + 34 * len(chosen),
@@ -85,22 +85,26 @@ def plot_verdict_shares(rates: Sequence[WinRate], system: str = "rag_tuned", cri
             hovertemplate="%{x:.1%}<extra>" + name + "</extra>",
         )  # fmt: skip
     for place, rate in enumerate(chosen):
-        _note(figure, 1.01, place, f"n={rate.n}, invalid {rate.invalid}")
+        side_note(figure, 1.01, place, f"n={rate.n}, invalid {rate.invalid}")
     figure.add_vline(x=0.5, line={"dash": "dash", "color": "#555555", "width": 1})
     figure.update_xaxes(range=[0, 1], tickformat=".0%")
     figure.update_layout(barmode="stack", margin={"r": 130}, legend={"traceorder": "normal"})
-    return _rows(figure, [_row_name(rate) for rate in chosen])
+    return name_rows(figure, _row_names(chosen))
 
 
 def plot_win_matrix(rates: Sequence[WinRate], criterion: str = "overall", scope: str = "all") -> go.Figure:
-    """Win rate of every system (row) against every other (column); each pair is mirrored, the diagonal blank."""
+    """Win rate of every system (row) against every other (column); each pair is mirrored, the diagonal blank.
+
+    A matrix shows one judge: of several the one that comes first in `rates`.
+    """
     chosen = [rate for rate in rates if (rate.criterion, rate.scope) == (criterion, scope)]
+    chosen = [rate for rate in chosen if rate.judge == chosen[0].judge]
     known = {rate.system for rate in chosen} | {rate.baseline for rate in chosen}
     systems = [name for name in SYSTEM_NAMES if name in known] + sorted(known - set(SYSTEM_NAMES))
     value = {(rate.system, rate.baseline): rate.rate for rate in chosen if rate.n}
     value |= {(b, a): 1 - rate for (a, b), rate in value.items() if (b, a) not in value}
     cells = [[value.get((row, column)) for column in systems] for row in systems]
-    figure = _figure(
+    figure = blank_figure(
         f"Win rate of the row against the column ({html.escape(criterion)}, {_scope_words(scope)})",
         _judge_note(chosen),
         height=220 + 52 * len(systems),
@@ -120,7 +124,9 @@ def plot_scores(scores: Sequence[dict], metric: str) -> go.Figure:
     """One absolute metric for each system and scope, with intervals and n; rows as `score.scores` gives them."""
     chosen = [row for row in scores if row["metric"] == metric]
     systems = list(dict.fromkeys(row["system"] for row in chosen))
-    figure = _figure(METRIC_NAMES.get(metric, html.escape(metric)), "bars: 95 % bootstrap interval over questions", 430)
+    figure = blank_figure(
+        METRIC_NAMES.get(metric, html.escape(metric)), "bars: 95 % bootstrap interval over questions", 430
+    )
     for scope in dict.fromkeys(row["scope"] for row in chosen):
         rows = [row for row in chosen if row["scope"] == scope]
         rows.sort(key=lambda row: systems.index(row["system"]))
@@ -148,7 +154,7 @@ def plot_loss(train_log: Sequence[TrainLog]) -> go.Figure:
     if last:
         rate = f", {last.tokens / last.seconds:,.0f} tokens per second" if last.seconds else ""
         subtitle = f"{last.step} of {last.steps} steps, {last.tokens:,} tokens, {last.padding:.1%} padding{rate}"
-    figure = _figure("Training loss on the answer's tokens", subtitle, 400)
+    figure = blank_figure("Training loss on the answer's tokens", subtitle, 400)
     rows = sorted(train_log, key=lambda row: row.step)
     figure.add_scatter(
         x=[row.step for row in rows], y=[row.loss for row in rows], customdata=[row.tokens for row in rows],
@@ -167,7 +173,7 @@ def plot_pairs(pairs: Sequence[QAPair], kept: Sequence[QAPair]) -> go.Figure:
     used = Counter((pair.scope, pair.kind) for pair in pairs if pair.id in kept_ids)
     every = Counter((pair.scope, pair.kind) for pair in pairs)
     groups = sorted(every, key=lambda group: (group[0] != "local", group[1]))
-    figure = _figure(
+    figure = blank_figure(
         "Question-answer pairs by scope and kind",
         f"{len(pairs):,} written, {sum(used.values()):,} used for training",
         height=180 + 30 * len(groups),
@@ -180,7 +186,7 @@ def plot_pairs(pairs: Sequence[QAPair], kept: Sequence[QAPair]) -> go.Figure:
         )  # fmt: skip
     figure.update_xaxes(title="pairs")
     figure.update_layout(barmode="stack", legend={"traceorder": "normal"})
-    return _rows(figure, [html.escape(f"{scope} · {kind}") for scope, kind in groups])
+    return name_rows(figure, [html.escape(f"{scope} · {kind}") for scope, kind in groups])
 
 
 def plot_retrieval(rows: Sequence[dict]) -> go.Figure:
@@ -196,7 +202,7 @@ def plot_retrieval(rows: Sequence[dict]) -> go.Figure:
             f"best: {html.escape(best['retriever'])}, chunks of {best['chunk_tokens']} tokens, top {best['top_k']}: "
             f"{best['value']:.2f} (n={best['n']})"
         )
-    figure = _figure("VanillaRAG on validation questions", subtitle, 430)
+    figure = blank_figure("VanillaRAG on validation questions", subtitle, 430)
     colours = {"bm25": BLUE, "dense": ORANGE, "hybrid": GREEN}
     dashes = dict(zip(sorted({row["chunk_tokens"] for row in rows}), ("solid", "dash", "dot") * 9, strict=False))
     for retriever, size in sorted({(row["retriever"], row["chunk_tokens"]) for row in rows}):
@@ -215,7 +221,7 @@ def plot_retrieval(rows: Sequence[dict]) -> go.Figure:
     return figure
 
 
-def _figure(title: str, subtitle: str, height: int) -> go.Figure:
+def blank_figure(title: str, subtitle: str, height: int) -> go.Figure:
     """An empty figure: title and subtitle at the top left, legend below the plot, so they never overlap."""
     import plotly.graph_objects as go
 
@@ -236,7 +242,7 @@ def _chosen(rates: Sequence[WinRate], system: str, criterion: str) -> list[WinRa
     return [rate for rate in rates if (rate.system, rate.criterion) == (system, criterion)]
 
 
-def _rows(figure: go.Figure, labels: Sequence[str]) -> go.Figure:
+def name_rows(figure: go.Figure, labels: Sequence[str]) -> go.Figure:
     """Name the numeric rows of a horizontal chart, the first on top."""
     figure.update_yaxes(
         tickvals=list(range(len(labels))), ticktext=list(labels), range=[len(labels) - 0.5, -0.5], automargin=True
@@ -244,7 +250,7 @@ def _rows(figure: go.Figure, labels: Sequence[str]) -> go.Figure:
     return figure
 
 
-def _note(figure: go.Figure, x: float, y: float, text: str) -> None:
+def side_note(figure: go.Figure, x: float, y: float, text: str) -> None:
     """A text beside the plot, at the height of row `y`."""
     figure.add_annotation(x=x, xref="paper", xanchor="left", y=y, yref="y", text=text, showarrow=False, align="left")
 
@@ -256,8 +262,11 @@ def _counts(rate: WinRate) -> str:
     return f"{interval}  n={rate.n}, ties {rate.ties}, invalid {rate.invalid}"
 
 
-def _row_name(rate: WinRate) -> str:
-    return f"{system_name(rate.baseline)} · {html.escape(rate.scope)} "
+def _row_names(rates: Sequence[WinRate]) -> list[str]:
+    """Baseline and scope; the judge too where there are several."""
+    several = len({rate.judge for rate in rates}) > 1
+    names = [f"{system_name(rate.baseline)} · {html.escape(rate.scope)} " for rate in rates]
+    return [f"{name}· {html.escape(rate.judge)} " if several else name for name, rate in zip(names, rates, strict=True)]
 
 
 def _scope_words(scope: str) -> str:

@@ -188,6 +188,43 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgeCall:
+    """What one reply of a judge model says by one criterion; `judge_llm.verdicts` folds them into a Verdict."""
+
+    question_id: str
+    scope: QuestionScope
+    criterion: str
+    system_a: str
+    system_b: str
+    order: Literal["ab", "ba"]  # whose answer was shown first
+    replicate: int  # from 0; even ones show a first, odd ones b
+    winner: Winner  # "invalid": an answer is missing, or the call failed
+    reason: str  # the judge's, or why it is invalid
+    length_a: int  # words
+    length_b: int
+    judge: str  # model and rubric
+
+
+@dataclass(frozen=True, slots=True)
+class HumanVerdict:
+    """What a person said about one blind pair; the last one that was not taken back counts."""
+
+    pair_id: str  # content id of the question and both answers as shown, so it holds for no others
+    action: Literal["first", "second", "tie", "undo"]
+    reviewer: str = ""
+    at: str = ""  # ISO time, UTC
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimList:
+    """The claims that a model found in one answer."""
+
+    question_id: str
+    system: str
+    claims: tuple[str, ...]  # in the order of the answer, as the model worded them
+
+
+@dataclass(frozen=True, slots=True)
 class WinRate:
     """How often `system` beats `baseline`; ties count half."""
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -60,6 +61,16 @@ def test_the_matrix_mirrors_each_pair_and_leaves_the_diagonal_blank():
     )
     assert (heat.text[tuned][vanilla], heat.text[vanilla][tuned]) == ("0.70", "0.30")
     assert heat.text[tuned][tuned] == heat.text[vanilla][base] == ""
+
+
+def test_several_judges_have_rows_of_their_own_and_a_matrix_shows_the_first():
+    both = [rate(scope="all", value=0.7), replace(rate(scope="all", value=0.2), judge="m (paper)")]
+    for figure in (plots.plot_win_rates(both), plots.plot_verdict_shares(both)):
+        assert list(figure.layout.yaxis.ticktext) == ["VanillaRAG · all · reference ", "VanillaRAG · all · m (paper) "]
+        assert figure.layout.title.subtitle.text.count("judge") == 2
+    figure = plots.plot_win_matrix(both)
+    assert {text for row in figure.data[0].text for text in row} == {"", "0.70", "0.30"}
+    assert "m (paper)" not in figure.layout.title.subtitle.text
 
 
 def test_scores_are_bars_by_scope_in_the_order_of_the_systems():

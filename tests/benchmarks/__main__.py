@@ -14,7 +14,7 @@ from typing import Any
 
 from ragtune_lib.store import ROOT, write_json
 
-from . import endpoint, measures, training
+from . import endpoint, judging, measures, training
 
 PEPYS = Path("journal_pepys", "entries_1660_1665.jsonl")
 BUSY = 0.5  # load of the last minute from which something else must be running
@@ -53,6 +53,7 @@ def plan(data: Path | None) -> list[tuple]:
         ("imports", measures.imports),
         ("endpoint", endpoint.overhead),
         ("kept", endpoint.kept),
+        ("judging", judging.judging),
         ("machine", measures.ceilings),
         ("training_unsloth", training.training, "unsloth"),
         ("training_peft", training.training, "peft"),
@@ -115,6 +116,22 @@ def _kept(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     yield "memory for them", f"{found['mb_few']} MB", f"of {found['many']}: {found['mb_many']} MB", f"{growth:.2f}"
 
 
+def _judging(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    what = f"{found['calls']} calls of a judge, without the model"
+    took = f"{found['seconds']:.1f} s, {found['cpu_ms']:.2f} ms CPU a call, {found['peak_mb']} MB"
+    yield what, took, f"statistics of {found['questions']} questions {found['statistics']:.1f} s", ""
+    names = (("raw", "in both orders"), ("controlled", "length-controlled"), ("published", "as published"))
+    for name, words in names:
+        error = found[f"error_{name}"]
+        note = f"as published {found['error_published']:.3f}"
+        yield (
+            f"simulated judge: error of the win rate {words}",
+            f"{error:.3f}",
+            note,
+            (f"{error / found['error_published']:.2f}"),
+        )
+
+
 def _training(backend: str) -> Callable[[Mapping[str, Any]], Iterator[tuple[str, ...]]]:
     def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         needed = f"{found['operations'] / 1e6:.0f} MFLOP a token"
@@ -151,6 +168,7 @@ ROWS: dict[str, Callable[[Mapping[str, Any]], Iterator[tuple[str, ...]]]] = {
     "imports": _imports,
     "endpoint": _endpoint,
     "kept": _kept,
+    "judging": _judging,
     "machine": _machine,
     "training_unsloth": _training("unsloth"),
     "training_peft": _training("peft"),

@@ -260,7 +260,8 @@ def summarize(
 
 
 def _summary_call(subject: str, item: str, texts: Sequence[str]) -> Call:
-    text = template("summarize_descriptions").substitute(subject=subject, words=WORDS, notes=fenced("\n".join(texts)))
+    notes = fenced("\n".join([f"subject: {subject}", *texts]))  # the name comes from a document too
+    text = template("summarize_descriptions").substitute(words=WORDS, notes=notes)
     return Call(item, prompt(text), MAX_TOKENS, schema=SUMMARY)
 
 

@@ -22,7 +22,7 @@ def reply(messages, schema):
         title = " and ".join(names[:2]) or "Parts"
         return json.dumps({"title": title, "summary": f"A report of {len(lines)} notes.", "findings": found})
     if "description" in fields:
-        notes = inside(first).split("\n")
+        notes = inside(first).split("\n")[1:]
         return json.dumps({"description": f"{len(notes)} notes: {notes[0][:80]}"})
     return json.dumps(again(inside(first)) if len(messages) > 1 else read(inside(first)))
 

@@ -166,7 +166,7 @@ def test_short_descriptions_stay_and_long_ones_are_summarised_once(model):
     assert one.backend.asked == []
     entities, _, problems = summarize(one, *graph, limit=503)
     assert ([entity.description for entity in entities], problems) == (["5 notes."], [])
-    assert len(one.backend.asked) == 1 and "about Ada were" in one.backend.asked[0].messages[0][1]
+    assert len(one.backend.asked) == 1 and "\nsubject: Ada\n" in one.backend.asked[0].messages[0][1]
 
 
 def test_a_relationship_is_summarised_under_both_names(model):
@@ -175,7 +175,7 @@ def test_a_relationship_is_summarised_under_both_names(model):
     _, links, _ = summarize(one, *graph, limit=100)
     assert [link.description for link in links] == ["Short."]
     subjects = one.backend.asked[0].messages[0][1]
-    assert "about Ada and Ben were" in subjects or "about Ben and Ada were" in subjects
+    assert "\nsubject: Ada and Ben\n" in subjects or "\nsubject: Ben and Ada\n" in subjects
 
 
 def test_a_single_long_description_is_left_alone(model):

@@ -107,7 +107,7 @@ def merge(
     merged_entities = []
     for key, node in nodes.items():
         found = tuple(evidence[place] for place in sorted(places[key]))
-        name, kind = _commonest(node.spellings), _commonest(+node.kinds)
+        name, kind = _commonest(node.spellings), _commonest(node.kinds)
         merged_entities.append(
             Entity(ids[key], name, kind, " ".join(node.texts()), found, _chunk_ids(node.chunk_ids, found))
         )

@@ -219,6 +219,19 @@ def test_a_server_that_fails_in_the_second_reading_stops_the_stage(model):
         extract(one, [chunk(0, "one")])
 
 
+def test_a_refused_key_in_the_second_reading_stops_the_stage(model):
+    class Backend(Scripted):
+        def complete(self, call, stop):
+            if len(call.messages) > 1:
+                raise StageError("the key was not accepted")
+            return super().complete(call, stop)
+
+    one = model(lambda *key: None)
+    one.backend = Backend(lambda call: json.dumps({"entities": [entity("Ada")], "relationships": []}))
+    with pytest.raises(StageError, match="key was not accepted"):
+        extract(one, [chunk(0, "one")])
+
+
 def test_salvage_reads_what_stands_whole_and_survives_the_hostile():
     assert salvage('[{"entities": [{"name": "A"}, {"name": ') == {"entities": [{"name": "A"}], "relationships": []}
     assert salvage('```{"source": "A", "target": "B"} {"x": {"name": "C"}}')["relationships"] == [

@@ -64,11 +64,11 @@ def test_weights_are_summed_and_directions_joined():
 
 
 def test_every_description_is_kept_once_in_order_of_date():
-    nodes = [node("Ada", 0, description="Late."), node("Ada", 1, description="Early."), node("Ada", 1, description="Also."),
+    nodes = [node("Ada", 0, description="A late one."), node("Ada", 1, description="Early."), node("Ada", 1, description="Also."),
              node("Ada", 0, description="Early."), node("Ada", 0)]  # fmt: skip
     found, _, descriptions = merged(nodes)
-    assert found["Ada"].description == "Also. Early. Late."  # chunk 1 is a day earlier than chunk 0
-    assert descriptions == {found["Ada"].id: ("Also.", "Early.", "Late.")}
+    assert found["Ada"].description == "Also. Early. A late one."  # chunk 1 is a day earlier than chunk 0
+    assert descriptions == {found["Ada"].id: ("Also.", "Early.", "A late one.")}
 
 
 def test_an_end_that_was_not_extracted_is_added_without_description():
@@ -95,6 +95,12 @@ def test_evidence_are_the_sentences_that_name_it_ranked_in_reading_order():
 def test_evidence_comes_only_from_chunks_that_it_was_extracted_from():
     found, _, _ = merged([node("Ilse Brandt", 1)])
     assert {sentence.chunk_id for sentence in found["Ilse Brandt"].evidence} == {"c1"}
+
+
+def test_evidence_of_a_link_comes_only_from_chunks_that_it_was_extracted_from():
+    nodes = [node(name, chunk) for name in ("Ilse Brandt", "Bremen") for chunk in (0, 1)]
+    _, links, _ = merged(nodes, [edge("Bremen", "Ilse Brandt", 1)])
+    assert [s.chunk_id for link in links.values() for s in link.evidence] == ["c1"]
 
 
 def test_a_name_that_is_also_a_word_is_found_where_it_is_written_as_a_name():

@@ -110,6 +110,16 @@ def test_all_parts_are_replaced_if_need_be(model):
     assert {problem.item for problem in problems} == {"big", "small"}
 
 
+def test_a_report_that_is_longer_than_its_part_does_not_replace_it(model):
+    def wordy(call):
+        return json.dumps({"title": call.item, "summary": "x" * (900 if call.item == "big" else 9), "findings": []})
+
+    one = model(wordy)
+    write_reports(one, NESTED, LONG, LINKS, max_input=200)
+    top = next(call for call in one.backend.asked if call.item == "top")
+    assert [line[:13] for line in shown(top)[:2]] == ["report: small", "entity: Ada ("]
+
+
 def test_what_does_not_fit_is_left_out_at_the_end_and_is_a_problem(model):
     one = model(report)
     (written,), problems = write_reports(one, [a_community("k", ["ada", "ben", "cy"])], LONG, LINKS, max_input=75)

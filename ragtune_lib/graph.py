@@ -65,12 +65,16 @@ def build_graph(mentions: Sequence[Mention], chunks: Sequence[Chunk]) -> tuple[l
     return sorted(entities, key=lambda entity: entity.id), sorted(relationships, key=lambda link: link.id)
 
 
+def name_key(name: str) -> str:
+    """What two spellings of one name share: its normalised words, without a leading "the"; "" for signs alone."""
+    key = normalize(name)
+    return key.removeprefix("the ")
+
+
 def _key(mention: Mention) -> str:
     """What two spellings of one entity share."""
-    words = normalize(mention.name).split()
-    if words[:1] == ["the"] and len(words) > 1:
-        words = words[1:]
-    return " ".join(fold_plural(word) for word in words) if mention.kind == "phrase" else " ".join(words)
+    key = name_key(mention.name)
+    return " ".join(fold_plural(word) for word in key.split()) if mention.kind == "phrase" else key
 
 
 def _merged_keys(mentions: Iterable[Mention]) -> dict[str, str]:

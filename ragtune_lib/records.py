@@ -49,6 +49,27 @@ class Mention:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtractedEntity:
+    """An entity as a model wrote it down for one chunk."""
+
+    name: str  # as written
+    kind: str  # one of the asked types, "" where none is near
+    description: str  # may be empty
+    chunk_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractedRelationship:
+    """A connection of two entities as a model wrote it down for one chunk."""
+
+    source: str  # names as written
+    target: str
+    description: str  # may be empty
+    weight: float  # the strength that the model gave, 1 to 10
+    chunk_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Sentence:
     """A sentence as evidence: where it stands and what it says."""
 
@@ -64,20 +85,20 @@ class Entity:
 
     id: str
     name: str  # most frequent spelling
-    kind: Literal["name", "phrase"]
-    description: str  # source sentences, joined by a blank
+    kind: str  # "name" or "phrase" by the rules, else an entity type; "" where a model gave none
+    description: str  # source sentences, joined by a blank; or what a model wrote
     evidence: tuple[Sentence, ...]  # in document order, each sentence once
     chunk_ids: tuple[str, ...]  # sorted, not empty
 
 
 @dataclass(frozen=True, slots=True)
 class Relationship:
-    """An undirected edge: two entities named in the same sentence."""
+    """An undirected edge: two entities named in the same sentence, or connected by a model that read the text."""
 
     id: str
     source: str  # entity id, source < target
     target: str  # entity id
-    weight: float  # number of sentences that name both, > 0
+    weight: float  # number of sentences that name both, or the sum of the strengths that a model gave; > 0
     description: str
     evidence: tuple[Sentence, ...]
     chunk_ids: tuple[str, ...]
@@ -91,8 +112,8 @@ class Community:
     level: int  # 0 is the coarsest
     parent_id: str  # "" at level 0
     entity_ids: tuple[str, ...]  # sorted
-    title: str  # names of its best connected members
-    summary: str  # source sentences that name its members, in date order
+    title: str  # names of its best connected members, or a model's title
+    summary: str  # source sentences that name its members, in date order; or a model's report
     evidence: tuple[Sentence, ...]
 
 

@@ -10,7 +10,17 @@ from datetime import date
 from itertools import pairwise
 
 from ragtune_lib.records import Chunk
-from ragtune_lib.text import MONTHS, STOPWORDS, contains, content_words, names, normalize, numbers, sentences
+from ragtune_lib.text import (
+    MONTHS,
+    STOPWORDS,
+    contains,
+    content_words,
+    names,
+    normalize,
+    numbers,
+    sentences,
+    without_owner,
+)
 
 SHARE = 0.6  # of an answer sentence's content words that a window of the source must hold
 
@@ -133,7 +143,7 @@ class Corpus:
         self.known_names = _single_names(chunks)
 
     def _add_windows(self, chunk: Chunk) -> None:
-        bags = [content_words(_singular_owner(sentence)) for sentence in sentences(chunk.text)]
+        bags = [content_words(without_owner(sentence)) for sentence in sentences(chunk.text)]
         for window in [first | second for first, second in pairwise(bags)] or bags:
             for word in sorted(window):
                 self.postings[word].append(len(self.owners))
@@ -157,7 +167,7 @@ class Corpus:
 
     def _candidates(self, sentence: str) -> list[str]:
         """Documents with a window that holds enough of the sentence's words; all when it has only dates and numbers."""
-        wanted = content_words(_singular_owner(without_dates(sentence)))
+        wanted = content_words(without_owner(without_dates(sentence)))
         if not wanted:
             return sorted(self.sources)
         hits = Counter(window for word in wanted for window in self.postings.get(word, ()))
@@ -188,7 +198,7 @@ def _source(parts: Sequence[Chunk]) -> _Source:
     iso = parts[0].date
     spoken = f" {date.fromisoformat(iso):%A} {iso[:4]}" if iso else ""
     found = numbers(without_dates(raw)) | numbers(spoken)
-    return _Source(date=iso, text=normalize(_singular_owner(raw) + spoken), numbers=frozenset(found))
+    return _Source(date=iso, text=normalize(without_owner(raw) + spoken), numbers=frozenset(found))
 
 
 def _same_date(match: re.Match[str], source: _Source) -> bool:
@@ -213,8 +223,3 @@ def _single_names(chunks: Sequence[Chunk]) -> set[str]:
     lower = {word for chunk in chunks for word in re.findall(r"[^\W_]+", chunk.text) if word.islower()}
     found = {word for chunk in chunks for name in names(chunk.text) for word in name.split()}
     return {word for word in found if word.lower() not in lower | STOPWORDS}
-
-
-def _singular_owner(text: str) -> str:
-    """Drop possessive endings, so that "Ilse's" is about Ilse."""
-    return re.sub(r"(?<=\w)['\u2019]s\b", "", text)

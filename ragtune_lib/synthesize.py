@@ -223,7 +223,7 @@ def absent_pairs(units: Sequence[Sentence], entities: Sequence[Entity], settings
     people = [
         entity.name
         for entity in sorted(entities, key=lambda entity: (-len(entity.evidence), entity.id))
-        if entity.kind == "name"
+        if entity.kind != "phrase"
     ]
     asked = [(name, attribute) for name in people[:40] for attribute in attributes]
     refusal = f"The {settings.corpus} does not say." if settings.corpus != "documents" else "The documents do not say."

@@ -40,6 +40,15 @@ def normalize(text: str) -> str:
     return " ".join(re.findall(r"[^\W_]+", re.sub(r"(?<=\d)[,](?=\d)", "", folded)))
 
 
+def without_owner(text: str) -> str:
+    """The text without possessive endings, so that "Ilse's" is about Ilse.
+
+    >>> without_owner("Ilse's pears")
+    'Ilse pears'
+    """
+    return re.sub(r"(?<=\w)['\u2019]s\b", "", text)
+
+
 def contains(normalized_text: str, phrase: str) -> bool:
     """Whether a phrase occurs as whole words in a text that went through `normalize`."""
     return f" {normalize(phrase)} " in f" {normalized_text} "

@@ -185,6 +185,11 @@ def test_the_same_input_gives_the_same_pairs_and_another_seed_gives_others():
     assert absent_pairs(UNITS, ENTITIES, other) != ABSENT
 
 
+def test_entities_with_a_models_type_are_asked_about_like_names():
+    typed = [replace(entity, kind="geo") if entity.kind == "name" else entity for entity in ENTITIES]
+    assert typed != list(ENTITIES) and absent_pairs(UNITS, typed, SETTINGS) == ABSENT
+
+
 def test_the_order_of_entities_does_not_matter_for_local_and_absent_pairs():
     shuffled = ENTITIES[:]
     for seed in range(5):

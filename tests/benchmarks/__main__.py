@@ -14,9 +14,10 @@ from typing import Any
 
 from ragtune_lib.store import ROOT, write_json
 
-from . import endpoint, judging, measures, training
+from . import endpoint, index, judging, measures, training
 
 PEPYS = Path("journal_pepys", "entries_1660_1665.jsonl")
+NEWS = Path("news_changelog", "docs.jsonl")
 BUSY = 0.5  # load of the last minute from which something else must be running
 
 
@@ -28,7 +29,10 @@ def main() -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument(
-        "--data", type=Path, metavar="FOLDER", help=f"public data sets; with {PEPYS} below it a graph is built at size"
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help=f"public data sets; with {PEPYS} or {NEWS} below it a graph or an index is built at size",
     )
     data = parser.parse_args().data
     started, load = time.perf_counter(), os.getloadavg()[0]
@@ -59,10 +63,11 @@ def plan(data: Path | None) -> list[tuple]:
         ("training_peft", training.training, "peft"),
         ("generation", measures.generation),
     ]
-    if data and (data / PEPYS).is_file():
-        steps.append(("graph", measures.graph_at_size, (data / PEPYS).parent))
-    elif data:
-        _say(f"{data / PEPYS} is not there: no graph at size")
+    for name, measure, file in (("graph", measures.graph_at_size, PEPYS), ("index", index.news, NEWS)):
+        if data and (data / file).is_file():
+            steps.append((name, measure, (data / file).parent))
+        elif data:
+            _say(f"{data / file} is not there: no {name} at size")
     return steps
 
 
@@ -164,6 +169,16 @@ def _graph(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     yield f"graph of {found['words']} words", f"{found['seconds']:.1f} s", counts, speed
 
 
+def _index(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    what = f"index of {found['documents']} articles, {found['chunks']} chunks, {found['requests']} calls"
+    took = f"{found['seconds']:.1f} s, {found['cpu']:.1f} s CPU, {found['peak_mb']} MB"
+    yield what, took, f"the endpoint alone {found['ideal']:.1f} s", f"{found['ratio']:.2f}"
+    calls = f"{found['requests_again']} calls"
+    yield "the same again", f"{found['again']:.1f} s, {calls}", f"first run {found['seconds']:.1f} s", ""
+    few, many = (f"{found[f'cpu_{name}']:.1f} s CPU ({found[name]} documents)" for name in ("few", "many"))
+    yield "index of four times the documents", many, few, f"{found['cpu_many'] / found['cpu_few']:.1f}"
+
+
 ROWS: dict[str, Callable[[Mapping[str, Any]], Iterator[tuple[str, ...]]]] = {
     "imports": _imports,
     "endpoint": _endpoint,
@@ -174,6 +189,7 @@ ROWS: dict[str, Callable[[Mapping[str, Any]], Iterator[tuple[str, ...]]]] = {
     "training_peft": _training("peft"),
     "generation": _generation,
     "graph": _graph,
+    "index": _index,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,7 +29,7 @@ def overhead(calls: int = 1_000) -> dict[str, Any]:
     Returns:
         Seconds, ideal (calls x latency / workers), ratio, CPU seconds of this process (the server has its own), MB.
     """
-    with _server() as url, TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+    with server() as url, TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         model = open_model(f"{url}:m", Path(folder) / "calls.sqlite", workers=WORKERS)
         model.ask("warm up", list(_calls(WORKERS, "warm up ")))
         started, cpu = time.perf_counter(), time.process_time()
@@ -47,7 +47,7 @@ def kept(few: int = 5_000, many: int = 20_000) -> dict[str, Any]:
         few: replies in the first pass.
         many: replies in the second pass.
     """
-    with _server(0.0) as url, TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+    with server(0.0) as url, TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         file = Path(folder) / "calls.sqlite"
         first = open_model(f"{url}:m", file)
         reply = first.ask("stage", list(_calls(1))).results[0].reply
@@ -74,12 +74,21 @@ def _calls(count: int, words: str = "word ") -> Iterator[Call]:
     return (Call(f"i{number}", prompt(f"{number} {words * WORDS}")) for number in range(count))
 
 
+def _plain(body: Any) -> str:
+    return "word " * 200
+
+
 @contextlib.contextmanager
-def _server(latency: float = LATENCY) -> Iterator[str]:
-    """A well-behaved endpoint in a process of its own; gives its base URL."""
+def server(latency: float = LATENCY, answer: Callable[[Any], str] = _plain) -> Iterator[str]:
+    """A well-behaved endpoint in a process of its own; gives its base URL.
+
+    Args:
+        latency: seconds before each reply.
+        answer: a function of a module: the JSON body of a request to the text of the reply.
+    """
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, latency))
+    process = context.Process(target=_serve, args=(theirs, latency, answer))
     process.start()
     try:
         yield ours.recv()
@@ -88,9 +97,9 @@ def _server(latency: float = LATENCY) -> Iterator[str]:
         process.join()
 
 
-def _serve(pipe: Any, latency: float) -> None:
+def _serve(pipe: Any, latency: float, answer: Callable[[Any], str]) -> None:
     from tests.fault_proxy import FaultServer
 
-    with FaultServer(lambda body: "word " * 200, latency=latency) as server:
-        pipe.send(server.url)
+    with FaultServer(answer, latency=latency) as found:
+        pipe.send(found.url)
         pipe.recv()

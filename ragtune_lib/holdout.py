@@ -88,4 +88,3 @@ def split_questions(
             where = "names no known document" if None in sides or not sides else "lies on both sides of the split"
             problems.append(Problem("04_curate", question.id, f"its evidence {where}"))
     return Split(tuple(answerable), tuple(unseen), tuple(problems))
-

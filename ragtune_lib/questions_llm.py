@@ -70,7 +70,7 @@ class HeldOut:
     kept: dict[str, int]
 
     def __str__(self) -> str:
-        return ", ".join(f"{origin}: {self.kept.get(origin, 0)} of {count}" for origin, count in self.planned.items())
+        return ", ".join(f"{origin}: {self.kept[origin]} of {count}" for origin, count in self.planned.items())
 
 
 def held_out_by_model(
@@ -106,13 +106,12 @@ def held_out_by_model(
     twins, near_twins = _fresh(twins, known)  # not compared with the originals: a twin shall be like its own
     unanswerable, answered = verify_twins(model, twins, retriever, plan.context_chunks)
     planned = {**_planned(plan, chunks), "twin": len(originals)}
-    kept = Counter(draft.origin for draft, _ in passed)
-    kept["twin"] = len(unanswerable)
+    kept = {**dict.fromkeys(planned, 0), **Counter(draft.origin for draft, _ in passed), "twin": len(unanswerable)}
     return HeldOut(
         (*(question for _, question in passed), *unanswerable),
         (*problems, *near, *failed, *untwinned, *near_twins, *answered),
         planned,
-        dict(kept),
+        kept,
     )
 
 
@@ -195,7 +194,8 @@ def describe(model: Model | Rehearsal, chunks: Sequence[Chunk], seed: int = 17) 
         "corpus_description", "description", shown, None, TOKENS, sample=seed + APART, shown=len(shown),
         total=len(chunks),
     )  # fmt: skip
-    return next(text for _, text, _ in ask_each(model, STAGE, [call], lambda call: call)).strip()
+    ((_, text, _),) = ask_each(model, STAGE, [call], lambda call: call)
+    return text.strip()
 
 
 @cache

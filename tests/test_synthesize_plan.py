@@ -1,6 +1,7 @@
 import math
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from tiny import CHUNKS, ENTITIES, RELATIONSHIPS, chunks_of, entities_of, relationships_of
@@ -63,7 +64,7 @@ def test_a_type_that_no_entity_has_is_named():
 
 
 def test_what_cannot_be_asked_is_a_problem_of_its_generator():
-    chunks, entities, edges, _ = corpus(0)
+    chunks, _, edges, _ = corpus(0)
     bare = Entity("e-bare", "Nobody", "person", "", (), (chunks[0].id,))
     gone = Entity("e-gone", "Ghost", "person", "A ghost.", (), ("c-deleted",))
     plan = plan_synthesis(chunks, [bare, gone], edges[:0], [], Generators())
@@ -125,7 +126,7 @@ def test_a_global_subject_is_shown_with_its_chunks_evenly_and_in_reading_order(m
     places = [[chunk.id for chunk in chunks].index(name) for name in task.chunk_ids]
     assert places == sorted(places) and len(places) == most
     assert places[0] == 0 and (most == 1 or places[-1] == 30)
-    assert not most > 1 or max(b - a for a, b in zip(places, places[1:], strict=False)) <= math.ceil(31 / (most - 1))
+    assert not most > 1 or max(b - a for a, b in pairwise(places)) <= math.ceil(31 / (most - 1))
 
 
 def test_a_community_is_shown_with_the_chunks_that_name_most_members():

@@ -128,7 +128,7 @@ def _call(plan: Plan, task: Task, prompt: str, schema: Mapping[str, Any], **text
     known = plan.settings
     chunks = [plan.chunks[chunk_id] for chunk_id in task.chunk_ids]
     subject = {"names": "\n".join(task.names), "type": task.type, "description": task.description or "(none)"}
-    tokens = known.max_tokens * task.wanted
+    tokens = known.question_tokens if schema is QUESTION else known.max_tokens * task.wanted
     return source_call(prompt, task.item, chunks, schema, tokens, known.temperature, known.seed, **subject, **texts)
 
 

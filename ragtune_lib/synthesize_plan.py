@@ -15,7 +15,8 @@ The six generators of RAG-Tuned-LLM (arXiv 2503.16071, as its public code has th
     N = 2 |E'| + 2 |R| + sum over chunks u of (|E_u| + |R_u|)  +  community_questions x |communities|
 
 E' are the entities of the wanted types, E_u and R_u the entities and relationships that occur in u. N is an upper
-limit: a model may be unable to ask, and what cannot be asked at all (no description, no chunk) is a Problem.
+limit: a model may be unable to ask, and what cannot be asked at all (a form without a description for its answer, no
+chunk, a relationship with an unknown end) is a Problem.
 
 Other than in the published code, the types asked for are those of the index (there a type is filtered for that is
 never extracted, and two are lost), every pair keeps the ids of the chunks that its writer saw, and nothing fails
@@ -53,7 +54,8 @@ class Generators:
     entity_types: tuple[str, ...] = ()  # of E', in any case; () for all
     context_chunks: int = 30  # most chunks before a question of global scope; the paper's figure
     words: int = 300  # most words of a global answer. The paper asks for at least 300: length for its own sake
-    max_tokens: int = 2048  # of a reply
+    max_tokens: int = 2048  # of a reply with an answer; a forecast counts on all of them until it is calibrated
+    question_tokens: int = 800  # of the first pass over a chunk
     temperature: float = 0.0
     seed: int = 17  # for the question forms, and as the number of the draw
 
@@ -121,12 +123,10 @@ def plan_synthesis(
     subjects = [_entity_task(entity, order) for entity in chosen]
     links = [_relation_task(edge, names, order) for edge in relationships]
     tasks: list[Task] = []
-    pairs: list[QAPair] = []
     for prefix, group in (("entity", subjects), ("relation", links)):
-        if getattr(settings, f"{prefix}_template"):
-            pairs += [_template_pair(task, prefix, settings) for task in group]
-        if getattr(settings, f"{prefix}_cot"):
-            tasks += [_shown(replace(task, kind=f"{prefix}_cot"), settings.context_chunks) for task in group]
+        for way in ("template", "cot"):
+            if getattr(settings, f"{prefix}_{way}"):
+                tasks += [_shown(replace(task, kind=f"{prefix}_{way}"), settings.context_chunks) for task in group]
     if settings.local_entity:
         tasks += _local("local_entity", [_entity_task(entity, order) for entity in entities], chunks)
     if settings.local_relation:
@@ -136,28 +136,32 @@ def plan_synthesis(
         found = [_community_task(group, by_id, order, settings) for group in communities]
         tasks += [task for task in found if len(task.names) >= 2]
     tasks = [replace(task, item=f"{task.kind}: {task.item}") for task in tasks]
-    planned = Counter(pair.kind for pair in pairs)
+    planned: Counter[str] = Counter()
+    problems: list[Problem] = []
     for task in tasks:
         planned[task.kind] += task.wanted
-    problems = [
-        Problem(STAGE, f"{pair.kind}: {pair.question}", "the index has no description, so there is no answer")
-        for pair in pairs
-        if not pair.answer.strip()
-    ]
-    problems += [
-        Problem(STAGE, task.item, "none of its chunks is among the documents")
-        for task in tasks
-        for _ in range(task.wanted if not task.chunk_ids else 0)
-    ]
+        problems += [Problem(STAGE, task.item, lack)] * task.wanted if (lack := _lack(task)) else []
+    sound = [task for task in tasks if not _lack(task)]
     return Plan(
         settings,
-        tuple(pair for pair in pairs if pair.answer.strip()),
-        tuple(task for task in tasks if task.chunk_ids),
+        tuple(_template_pair(task, settings.seed) for task in sound if task.kind.endswith("template")),
+        tuple(task for task in sound if not task.kind.endswith("template")),
         tuple(problems),
         {chunk.id: chunk for chunk in chunks},
         dict(planned),
         tuple(sorted(wanted - {entity.kind.strip().lower() for entity in entities})),
     )
+
+
+def _lack(task: Task) -> str:
+    """Why nobody can be asked about this, "" where somebody can."""
+    if not all(name.strip() for name in task.names):
+        return "one of its names is unknown: the index has no such entity"
+    if not task.chunk_ids:
+        return "none of its chunks is among the documents"
+    if task.kind.endswith("template") and not task.description.strip():
+        return "the index has no description of it, so there is no answer"
+    return ""
 
 
 def _entity_task(entity: Entity, order: dict[str, int]) -> Task:
@@ -166,10 +170,11 @@ def _entity_task(entity: Entity, order: dict[str, int]) -> Task:
 
 
 def _relation_task(edge: Relationship, names: dict[str, str], order: dict[str, int]) -> Task:
-    ends = (names.get(edge.source, edge.source), names.get(edge.target, edge.target))
+    ends = (names.get(edge.source, ""), names.get(edge.target, ""))
     ids = _present(edge.chunk_ids, order)
     fact = content_id("relationship", edge.id)
-    return Task("", " and ".join(ends), fact, ends, "relationship", edge.description, ids)
+    item = " and ".join(names.get(end, end) for end in (edge.source, edge.target))
+    return Task("", item, fact, ends, "relationship", edge.description, ids)
 
 
 def _community_task(group: Community, by_id: dict[str, Entity], order: dict[str, int], settings: Generators) -> Task:
@@ -220,14 +225,12 @@ def _local(kind: str, tasks: Sequence[Task], chunks: Sequence[Chunk]) -> list[Ta
     ]
 
 
-def _template_pair(task: Task, prefix: str, settings: Generators) -> QAPair:
+def _template_pair(task: Task, seed: int) -> QAPair:
     """Question by a form, drawn for this subject alone: other entities come and go without changing it."""
-    chooser = random.Random(content_id(settings.seed, task.fact_id))
-    if prefix == "entity":
+    chooser = random.Random(content_id(seed, task.fact_id))
+    if task.kind == "entity_template":
         question = chooser.choice(entity_forms(task.type)).format(name=task.names[0])
     else:
         question = chooser.choice(RELATION).format(a=task.names[0], b=task.names[1])
-    seen = _shown(task, settings.context_chunks).chunk_ids
-    kind = f"{prefix}_template"
-    made = make_pair("global", kind, question, "", task.description.strip(), [], "template", task.fact_id)
-    return replace(made, evidence_ids=tuple(sorted(seen)))
+    made = make_pair("global", task.kind, question, "", task.description.strip(), [], "template", task.fact_id)
+    return replace(made, evidence_ids=tuple(sorted(task.chunk_ids)))

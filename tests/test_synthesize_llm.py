@@ -45,6 +45,8 @@ def test_n_is_the_number_of_templates_and_first_calls_and_of_pairs_if_all_goes_w
     assert len(asked) - len(first) == plan.planned["local_entity"] + plan.planned["local_relation"]
     assert not made.problems and not made.unable
     balanced(made, plan)
+    assert {call.max_tokens for call in first if "able" in asks(call)} == {plan.settings.question_tokens}
+    assert {call.max_tokens for call in asked if "able" not in asks(call)} == {plan.settings.max_tokens}
 
 
 def test_a_pair_carries_where_it_comes_from(tmp_path):

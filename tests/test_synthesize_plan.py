@@ -69,9 +69,18 @@ def test_what_cannot_be_asked_is_a_problem_of_its_generator():
     gone = Entity("e-gone", "Ghost", "person", "A ghost.", (), ("c-deleted",))
     plan = plan_synthesis(chunks, [bare, gone], edges[:0], [], Generators())
     assert plan.planned == {"entity_template": 2, "entity_cot": 2, "local_entity": 1}
-    assert sorted(problem.item.split(":")[0] for problem in plan.problems) == ["entity_cot", "entity_template"]
-    assert "Nobody" in plan.problems[0].item and "Ghost" in plan.problems[1].item
+    assert [problem.item for problem in plan.problems] == [
+        "entity_template: Nobody", "entity_template: Ghost", "entity_cot: Ghost",
+    ]  # fmt: skip
     assert plan.size == len(plan.pairs) + len(plan.tasks) + len(plan.problems)
+
+
+def test_a_relationship_with_an_unknown_end_is_not_asked_about_by_its_id():
+    chunks, entities, edges, _ = corpus(0)
+    edge = replace(edges[0], target="no-such-entity", chunk_ids=edges[0].chunk_ids[:1])
+    plan = plan_synthesis(chunks, entities, [edge], [], Generators(entity_template=False, entity_cot=False, local_entity=False))  # fmt: skip
+    assert (plan.pairs, plan.tasks, plan.size, len(plan.problems)) == ((), (), 3, 3)
+    assert all("no-such-entity" in problem.item and "unknown" in problem.reason for problem in plan.problems)
 
 
 def test_the_template_answer_is_the_description_and_the_question_a_form_of_its_type():

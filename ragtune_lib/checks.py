@@ -30,6 +30,7 @@ _DAY = rf"(?:\d{{4}}-\d{{2}}-\d{{2}}|(?:\d{{1,2}} )?(?:{'|'.join(MONTHS)})(?:,? 
 # what is no quotation in a recall: "On 6 January 2025: " before a sentence, " (6 January 2025) " after it
 _LEAD = rf"(?<!\w)(?:(?:On|In|By|From|During|Between) )?{_DAY}(?: (?:to|and|until) {_DAY})?:\s+"
 RECALL = re.compile(rf"{_LEAD}|\s*\({_DAY}\)\s*")
+ORDINAL = re.compile(r"(?m)^\s*\d{1,2}[.)]\s+")  # "2. " before an item of a list is no number that anybody claims
 QUOTED = re.compile(r'"([^"]+)"|\u201c([^\u201d]+)\u201d')
 
 
@@ -169,7 +170,7 @@ def support_flags(pairs: Sequence[QAPair], chunks: Sequence[Chunk]) -> list[Flag
 def _unsupported(pair: QAPair, evidence: Evidence) -> Iterable[Flag]:
     if unsaid := _unsaid(pair, evidence):
         yield Flag(pair.id, "quote", f"not in the evidence: {unsaid}", True)
-    claims = f"{pair.reasoning}\n\n{pair.answer}"
+    claims = ORDINAL.sub("", f"{pair.reasoning}\n\n{pair.answer}")
     if invented := sorted(numbers(claims) - evidence.numbers):
         yield Flag(pair.id, "number", f"not in the evidence: {', '.join(invented)}", True)
     asked = normalize(f"{pair.question} {_without_possessive(pair.question)}")

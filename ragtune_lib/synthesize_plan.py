@@ -179,7 +179,7 @@ def _relation_task(edge: Relationship, names: dict[str, str], order: dict[str, i
 
 def _community_task(group: Community, by_id: dict[str, Entity], order: dict[str, int], settings: Generators) -> Task:
     """The chunks in which most members occur, the first ones where equal; shown in reading order."""
-    inside = [by_id[member] for member in group.entity_ids if member in by_id]
+    inside = [by_id[member] for member in group.entity_ids if member in by_id and by_id[member].name.strip()]
     inside.sort(key=lambda entity: (-len(entity.chunk_ids), entity.id))
     counts = Counter(chunk_id for entity in inside for chunk_id in entity.chunk_ids if chunk_id in order)
     best = sorted(counts, key=lambda chunk_id: (-counts[chunk_id], order[chunk_id]))[: settings.context_chunks]

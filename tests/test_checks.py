@@ -253,3 +253,9 @@ def test_a_thought_in_own_words_is_checked_by_its_quotations_numbers_and_names(r
     assert {flag.check for flag in found(pair(kind="entity_cot", reasoning=reasoning))} == expected
     recalled = {flag.check for flag in found(pair(kind="entity", reasoning=reasoning))}
     assert "quote" in recalled  # a kind that recalls has to be verbatim
+
+
+def test_the_numbering_of_a_list_is_no_claim():
+    listed = "It was much:\n1. Jam was sold.\n2) Ropes lay near the pier.\n\n3. Sugar was left out."
+    assert found(pair(kind="entity_cot", answer=listed)) == []
+    assert ("p1", "number", True) in checks(pair(kind="entity_cot", answer=f"{listed} It took 52 days."))

@@ -39,9 +39,9 @@ def test_every_pair_is_passed_flagged_exempt_or_a_problem(tmp_path):
 
 def test_the_model_sees_the_source_in_reading_order_and_both_parts(tmp_path):
     model, asked = teacher(tmp_path, lambda call: verdicts())
-    quality_flags(model, [pair("x", evidence=("c2", "c0"), reasoning="")], CHUNKS)
+    quality_flags(model, [pair("x", evidence=("c0", "c2"), reasoning="")], CHUNKS[::-1])
     (call,) = asked
-    assert [text for heading, text in parts(call) if heading.startswith("passage")] == [CHUNKS[0].text, CHUNKS[2].text]
+    assert [text for heading, text in parts(call) if heading.startswith("passage")] == [CHUNKS[2].text, CHUNKS[0].text]
     assert (part(call, "reasoning"), part(call, "answer")) == ("(none)", "Jam.")
 
 

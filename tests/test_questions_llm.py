@@ -1,6 +1,7 @@
 import re
 from collections import Counter
 
+import numpy as np
 import pytest
 from teacher import asks, part, parts, teacher
 from tiny import CHUNKS, chunks_of, embed
@@ -164,6 +165,12 @@ def test_the_forecast_is_an_upper_limit_and_exact_afterwards(tmp_path):
     made = held_out_by_model(model, CHUNKS, [], RETRIEVER, embed, PLAN)
     assert not made.problems and len(asked) == before.calls == before.due
     assert forecast_held_out(model, CHUNKS, [], RETRIEVER, embed, PLAN).due == 0
+
+
+def test_stand_ins_are_not_sorted_out_as_alike(tmp_path):
+    model, _ = teacher(tmp_path, Writer())
+    before = forecast_held_out(model, CHUNKS, [], RETRIEVER, embed, PLAN)
+    assert forecast_held_out(model, CHUNKS, [], RETRIEVER, lambda texts: np.ones((len(texts), 1)), PLAN) == before
 
 
 def test_the_forecast_stays_above_what_is_asked_when_much_is_sorted_out(tmp_path):

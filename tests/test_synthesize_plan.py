@@ -110,6 +110,9 @@ def test_a_form_does_not_depend_on_who_else_is_asked_about_but_on_the_seed():
     shared = {content_id("entity", entity.id) for entity in entities[::2]}
     assert {fact: few[fact] for fact in shared} == {fact: many[fact] for fact in shared}
     assert questions(entities, 18) != questions(entities)
+    person = [replace(entity, kind="person") for entity in entities]
+    plan = plan_synthesis(chunks, person, [], [], Generators(**{**OFF, "entity_template": True}))
+    assert len({pair.question[:7] for pair in plan.pairs}) > 2  # not one form for all
 
 
 def test_there_are_six_forms_for_each_of_six_types_and_nine_for_relations():

@@ -40,6 +40,7 @@ def test_a_new_question_is_known_to_those_after_it_but_not_to_the_next_batch():
         True,
     ]
     assert wordings.fresh([text]) == [""]
+    assert wordings.fresh([text, "The sign stole which gull?"]) == ["", "cosine 1.00"]
 
 
 def test_a_rejected_question_rejects_no_other():

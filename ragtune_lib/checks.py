@@ -1,7 +1,7 @@
 """Mechanical checks of synthetic pairs: support in the source, near-duplicates, leakage of held-out questions.
 
 Nothing here asks a generative model. Each finding is a `Flag`; one that blocks keeps the pair out of training unless
-a person decides otherwise.
+a person decides otherwise. What a model found before (`quality`) may be handed in, and stands beside it.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ragtune_lib.records import Chunk, Flag, QAPair, Question
+from ragtune_lib.records import REASONED, Chunk, Flag, QAPair, Question
 from ragtune_lib.text import MONTHS, contains, content_words, names, normalize, numbers, sentences
 
 if TYPE_CHECKING:
     import numpy as np
 
 Embed = Callable[[Sequence[str]], "np.ndarray"]
-CHECKS = ("quote", "number", "name", "length", "echo", "leak", "duplicate", "conflict")  # the order of flags per pair
+CHECKS = (  # the order of flags per pair
+    "faithful", "relevant", "worth", "quote", "number", "name", "length", "echo", "leak", "duplicate", "conflict",
+)  # fmt: skip
 SHORTEST, LONGEST = 3, 40  # words of a question
 NGRAM = 4  # words
 BLOCK = 4096  # rows of questions compared with all held-out questions at a time
@@ -28,6 +30,7 @@ _DAY = rf"(?:\d{{4}}-\d{{2}}-\d{{2}}|(?:\d{{1,2}} )?(?:{'|'.join(MONTHS)})(?:,? 
 # what is no quotation in a recall: "On 6 January 2025: " before a sentence, " (6 January 2025) " after it
 _LEAD = rf"(?<!\w)(?:(?:On|In|By|From|During|Between) )?{_DAY}(?: (?:to|and|until) {_DAY})?:\s+"
 RECALL = re.compile(rf"{_LEAD}|\s*\({_DAY}\)\s*")
+ORDINAL = re.compile(r"(?m)^\s*\d{1,2}[.)]\s+")  # "2. " before an item of a list is no number that anybody claims
 QUOTED = re.compile(r'"([^"]+)"|\u201c([^\u201d]+)\u201d')
 
 
@@ -39,6 +42,7 @@ def check_pairs(
     duplicate_similarity: float = 0.97,
     leak_similarity: float = 0.9,
     leak_ngram: float = 0.6,
+    earlier: Sequence[Flag] = (),
 ) -> list[Flag]:
     """Run every check on every pair.
 
@@ -57,6 +61,9 @@ def check_pairs(
     out a sound one. Of a local conflict the first pair stays: two answers to one question teach noise, one answer
     is still true. A global question may have several right answers, so there it is only a remark.
 
+    Reasoning in its writer's own words (kinds of `records.REASONED`) need not be verbatim: of it, as of answers, only
+    what stands between quotation marks is a quotation.
+
     Args:
         pairs: what was synthesized; earlier pairs win over later duplicates.
         chunks: all chunks that the pairs' evidence ids may name.
@@ -65,13 +72,17 @@ def check_pairs(
         duplicate_similarity: cosine in [-1, 1] from which two questions for the same fact are one.
         leak_similarity: cosine in [-1, 1] from which a question leaks a held-out one.
         leak_ngram: share in (0, 1] of a held-out question's word 4-grams from which a question leaks it.
+        earlier: flags of these pairs from elsewhere, with checks of `CHECKS`; they block like the others, and are
+            returned with them. Those about other pairs are left out.
 
     Returns:
         Flags in the order of the pairs, at most one of each check per pair.
     """
     pairs = list({pair.id: pair for pair in pairs}.values())  # equal ids are equal wordings
-    vectors = _embed_once(embed, [pair.question for pair in pairs])
-    flags = support_flags(pairs, chunks) + length_flags(pairs)
+    vectors = embed_once(embed, [pair.question for pair in pairs])
+    present = {pair.id for pair in pairs}
+    flags = [flag for flag in earlier if flag.pair_id in present]
+    flags += support_flags(pairs, chunks) + length_flags(pairs)
     flags += leak_flags(pairs, questions, embed, vectors, leak_similarity, leak_ngram)
     blocked = {flag.pair_id for flag in flags if flag.blocks}
     sound = [pair for pair in pairs if pair.id not in blocked]
@@ -80,7 +91,7 @@ def check_pairs(
     return sorted(flags, key=lambda flag: (place[flag.pair_id], CHECKS.index(flag.check)))
 
 
-def _embed_once(embed: Embed, texts: Sequence[str]) -> dict[str, np.ndarray]:
+def embed_once(embed: Embed, texts: Sequence[str]) -> dict[str, np.ndarray]:
     """Vector of each distinct text; equal texts are embedded once."""
     distinct = sorted(set(texts))
     return dict(zip(distinct, embed(distinct), strict=True)) if distinct else {}
@@ -159,7 +170,7 @@ def support_flags(pairs: Sequence[QAPair], chunks: Sequence[Chunk]) -> list[Flag
 def _unsupported(pair: QAPair, evidence: Evidence) -> Iterable[Flag]:
     if unsaid := _unsaid(pair, evidence):
         yield Flag(pair.id, "quote", f"not in the evidence: {unsaid}", True)
-    claims = f"{pair.reasoning}\n\n{pair.answer}"
+    claims = ORDINAL.sub("", f"{pair.reasoning}\n\n{pair.answer}")
     if invented := sorted(numbers(claims) - evidence.numbers):
         yield Flag(pair.id, "number", f"not in the evidence: {', '.join(invented)}", True)
     asked = normalize(f"{pair.question} {_without_possessive(pair.question)}")
@@ -170,16 +181,18 @@ def _unsupported(pair: QAPair, evidence: Evidence) -> Iterable[Flag]:
 
 def _unsaid(pair: QAPair, evidence: Evidence) -> str:
     """First recalled sentence or quotation that the evidence does not have; dates that lead a recall are left out."""
-    for segment in RECALL.split(pair.reasoning):
+    own_words = pair.kind in REASONED
+    for segment in RECALL.split("" if own_words else pair.reasoning):
         segment = segment.strip()
         if unsaid := evidence.unsaid(segment):
             bare = segment.strip('"\u201c\u201d')
             if bare == segment or evidence.unsaid(bare):
                 return unsaid
-    for found in QUOTED.finditer(pair.answer):
-        span = (found[1] or found[2]).strip(" .,;:!?\u2026")
-        if span and not evidence.says(span):
-            return span
+    for text in (pair.reasoning, pair.answer) if own_words else (pair.answer,):
+        for found in QUOTED.finditer(text):
+            span = (found[1] or found[2]).strip(" .,;:!?\u2026")
+            if span and not evidence.says(span):
+                return span
     return ""
 
 
@@ -228,9 +241,9 @@ def leak_flags(
     for index, held in enumerate(grams):
         for gram in held:
             holders[gram].append(index)
-    nearest = _nearest([vectors[pair.question] for pair in pairs], embed([question.question for question in questions]))
+    closest = nearest([vectors[pair.question] for pair in pairs], embed([question.question for question in questions]))
     found = []
-    for pair, (index, cosine) in zip(pairs, nearest, strict=True):
+    for pair, (index, cosine) in zip(pairs, closest, strict=True):
         copied, share = _shared(ngrams(pair.question), grams, holders)
         if held := exact.get(normalize(pair.question)):
             found.append(Flag(pair.id, "leak", f"exact: held-out question {held}", True))
@@ -262,7 +275,7 @@ def _shared(
     return -index, share
 
 
-def _nearest(rows: Sequence[np.ndarray], held: np.ndarray) -> list[tuple[int, float]]:
+def nearest(rows: Sequence[np.ndarray], held: np.ndarray) -> list[tuple[int, float]]:
     """For each row the index and the cosine of the nearest held-out vector, block by block to bound the memory."""
     import numpy as np
 

@@ -117,15 +117,20 @@ class Community:
     evidence: tuple[Sentence, ...]
 
 
+# kinds of pairs whose reasoning is in its writer's own words; that of all others recalls the source word for word
+REASONED = frozenset({"entity_cot", "relation_cot", "local_entity", "local_relation", "community_cot"})
+
+
 @dataclass(frozen=True, slots=True)
 class QAPair:
     """One synthetic question with the reasoning and the answer that the model shall learn."""
 
     id: str  # content id of question, reasoning and answer
     scope: Scope
-    kind: str  # entity, relationship, sentence, written, document, absent; community, change, period, theme
+    kind: str  # by rules: entity, relationship, sentence, written, document, absent, community, change, period, theme;
+    # by a teacher: entity_template, relation_template, and those of REASONED
     question: str
-    reasoning: str  # recalls the evidence, with its dates, before the answer; may be empty
+    reasoning: str  # recalls the evidence, or thinks about it, before the answer; may be empty
     answer: str
     evidence_ids: tuple[str, ...]  # chunk ids
     writer: str  # who worded the question: "template" or a model's name
@@ -135,10 +140,10 @@ class QAPair:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """A finding of a mechanical check on one pair."""
+    """A finding about one pair, by a mechanical check or by a model that saw the source."""
 
     pair_id: str
-    check: str  # quote, number, name, duplicate, conflict, leak, length, echo
+    check: str  # quote, number, name, duplicate, conflict, leak, length, echo; by a model: faithful, relevant, worth
     detail: str
     blocks: bool  # True: the pair is not used unless a person keeps it
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import html
 import random
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from ragtune_lib.checks import QUOTED
 from ragtune_lib.models import chat_prompt, has_token
-from ragtune_lib.records import Example, Problem, QAPair
+from ragtune_lib.records import REASONED, Example, Problem, QAPair
 from ragtune_lib.store import content_id
 from ragtune_lib.text import normalize
 
 AFTER_CUES = " >> "
-Form = Literal["evidence_then_answer", "evidence", "answer"]
+Form = Literal["evidence_then_answer", "evidence", "answer", "plain", "think", "raft"]
+THOUGHT = re.compile(r"\A(?:.*?</think>|\s*##Reason:.*?##Answer:|\s*##Answer:)\s*", re.DOTALL)
 
 
 def target_text(pair: QAPair, form: Form) -> str:
@@ -24,14 +27,42 @@ def target_text(pair: QAPair, form: Form) -> str:
         pair: a question-answer pair.
         form: "evidence_then_answer" recalls the source and ends with the answer, where the source does not already
             end the thought; "evidence" recalls the source alone; "answer" leaves the reasoning out. Where a pair has
-            cues, they stand before what is recalled.
+            cues, they stand before what is recalled. The other three are for thoughts that a teacher wrote: "plain"
+            puts a blank line between thought and answer (the published code has nothing there); "think" puts the
+            thought between `<think>` and `</think>`, as reasoning models do; "raft" writes "##Reason: ..." and
+            "##Answer: ..." with quotations between ##begin_quote## and ##end_quote## and without cues (RAFT,
+            arXiv 2403.10131). A pair without a thought is its answer alone, but in "raft", where the head of the
+            answer stays.
     """
+    if form == "raft":
+        reason = f"##Reason: {_with_quotes(pair)}\n" if pair.reasoning else ""
+        return f"{reason}##Answer: {pair.answer}"
     if form == "answer" or not pair.reasoning:
         return pair.answer
     recalled = f"{pair.cues}{AFTER_CUES}{pair.reasoning}" if pair.cues else pair.reasoning
+    if form == "think":
+        return f"<think>\n{recalled}\n</think>\n\n{pair.answer}"
+    if form == "plain":
+        return recalled if pair.answer in (pair.reasoning, "") else f"{recalled}\n\n{pair.answer}"
     if form == "evidence" or pair.answer in (pair.reasoning, "") or pair.reasoning.endswith(pair.answer):
         return recalled
     return f"{recalled} So: {pair.answer.rstrip('.')}."
+
+
+def _with_quotes(pair: QAPair) -> str:
+    """The reasoning with RAFT's marks around what is verbatim: all of it where the source itself is recalled."""
+    if pair.kind not in REASONED:
+        return f"##begin_quote## {pair.reasoning} ##end_quote##"
+    return QUOTED.sub(lambda found: f"##begin_quote## {found[1] or found[2]} ##end_quote##", pair.reasoning)
+
+
+def without_thought(text: str) -> str:
+    r"""What a model that was trained on "think" or "raft" said, less its thought; other texts as they are.
+
+    >>> without_thought("<think>\nIlse sold jam.\n</think>\n\nJam."), without_thought("##Answer: Jam.")
+    ('Jam.', 'Jam.')
+    """
+    return THOUGHT.sub("", text)
 
 
 def without_cues(text: str) -> str:

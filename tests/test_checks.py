@@ -237,3 +237,25 @@ def test_flags_come_in_the_order_of_the_pairs():
 def test_no_pairs_or_a_repeated_pair_need_no_special_case():
     assert found(questions=[HELD]) == []
     assert found(pair(), pair()) == []
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "expected"),
+    [
+        ("The winter was about jam, of which much was sold.", set()),
+        ('It says "She kept Anna\'s jar back", so one was left.', set()),
+        ('It says "She gave Anna\'s jar away", so none was left.', {"quote"}),
+        ("She sold 15 jars.", {"number"}),
+        ("Jam was sold by Ottilie.", {"name"}),
+    ],
+)
+def test_a_thought_in_own_words_is_checked_by_its_quotations_numbers_and_names(reasoning, expected):
+    assert {flag.check for flag in found(pair(kind="entity_cot", reasoning=reasoning))} == expected
+    recalled = {flag.check for flag in found(pair(kind="entity", reasoning=reasoning))}
+    assert "quote" in recalled  # a kind that recalls has to be verbatim
+
+
+def test_the_numbering_of_a_list_is_no_claim():
+    listed = "It was much:\n1. Jam was sold.\n2) Ropes lay near the pier.\n\n3. Sugar was left out."
+    assert found(pair(kind="entity_cot", answer=listed)) == []
+    assert ("p1", "number", True) in checks(pair(kind="entity_cot", answer=f"{listed} It took 52 days."))

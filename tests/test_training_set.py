@@ -9,7 +9,15 @@ import tiny
 from ragtune_lib.models import chat_prompt
 from ragtune_lib.records import Example, QAPair
 from ragtune_lib.text import normalize
-from ragtune_lib.training_set import make_examples, masked_example, target_text, tokenize, within_limit
+from ragtune_lib.training_set import (
+    make_examples,
+    masked_example,
+    target_text,
+    tokenize,
+    within_limit,
+    without_cues,
+    without_thought,
+)
 
 SOLD = QAPair(
     "p1", "local", "entity", "What did Ilse sell?", "Ilse sold jam. (6 May)", "jam", ("c1",), "template", "f1"
@@ -61,6 +69,54 @@ def many(local=30, wide=6, absent=5, wordings=4):
 )
 def test_the_target_says_the_evidence_and_the_answer_once(pair, form, expected):
     assert target_text(pair, form) == expected
+
+
+COT = replace(
+    SOLD,
+    kind="entity_cot",
+    reasoning='The diary says "Ilse sold jam" and \u201ctwice\u201d. So jam.',
+    answer="Jam, twice.",
+)
+CUED = replace(COT, cues="jam, diary")
+
+
+@pytest.mark.parametrize(
+    ("pair", "form", "expected"),
+    [
+        (COT, "answer", "Jam, twice."),
+        (COT, "plain", f"{COT.reasoning}\n\nJam, twice."),
+        (COT, "think", f"<think>\n{COT.reasoning}\n</think>\n\nJam, twice."),
+        (
+            COT,
+            "raft",
+            "##Reason: The diary says ##begin_quote## Ilse sold jam ##end_quote## and ##begin_quote## twice ##end_quote##."
+            " So jam.\n##Answer: Jam, twice.",
+        ),
+        (SOLD, "raft", "##Reason: ##begin_quote## Ilse sold jam. (6 May) ##end_quote##\n##Answer: jam"),
+        (CUED, "plain", f"jam, diary >> {COT.reasoning}\n\nJam, twice."),
+        (CUED, "think", f"<think>\njam, diary >> {COT.reasoning}\n</think>\n\nJam, twice."),
+        (CUED, "raft", target_text(COT, "raft")),
+        (replace(COT, reasoning=""), "plain", "Jam, twice."),
+        (replace(COT, reasoning=""), "think", "Jam, twice."),
+        (replace(COT, reasoning=""), "raft", "##Answer: Jam, twice."),
+        (UNIT, "think", "<think>\nOn 6 May: Ilse sold jam.\n</think>\n\nIlse sold jam."),
+    ],
+)
+def test_thought_and_answer_are_joined_by_the_chosen_form(pair, form, expected):
+    assert target_text(pair, form) == expected
+
+
+@pytest.mark.parametrize("form", ["think", "raft", "answer"])
+@pytest.mark.parametrize(
+    "pair", [COT, CUED, SOLD, replace(COT, reasoning=""), replace(COT, answer="1 << 2\n\n- a\n- b")]
+)
+def test_the_answer_can_be_read_back_from_the_forms_that_mark_it(pair, form):
+    assert without_thought(without_cues(target_text(pair, form))) == pair.answer
+
+
+@pytest.mark.parametrize("text", ["Jam.", "", "<think>never ended", "He said: ##Answer: no"])
+def test_a_text_without_a_finished_thought_stays(text):
+    assert without_thought(text) == text
 
 
 def test_every_pair_gives_one_example_in_order():

@@ -19,7 +19,8 @@ from typing import Any
 
 from ragtune_lib.entity_types import ENTITY_TYPES, is_time, nearest_type, plain
 from ragtune_lib.graph import name_key
-from ragtune_lib.llm import Asked, Call, Model, StageError, fenced, prompt, template
+from ragtune_lib.llm import Asked, Call, Model, StageError, prompt
+from ragtune_lib.prompt_files import fenced, template
 from ragtune_lib.records import Chunk, ExtractedEntity, ExtractedRelationship, Problem
 from ragtune_lib.text import spoken_date
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from ragtune_lib.extract import whole_sentences
 from ragtune_lib.extract_llm import ask_on
 from ragtune_lib.graph import name_key
-from ragtune_lib.llm import Call, Model, fenced, prompt, template
+from ragtune_lib.llm import Call, Model, prompt
 from ragtune_lib.llm.cost import CHARACTERS
+from ragtune_lib.prompt_files import fenced, template
 from ragtune_lib.records import (
     Chunk,
     Entity,

@@ -27,3 +27,14 @@ def boundary(*texts: str) -> str:
     while any((mark := content_id("boundary", texts[0], number)) in text for text in texts):
         number += 1
     return mark
+
+
+def fenced(text: str) -> str:
+    """A text between two equal lines that it does not hold, so that nothing in it can pass for a part of the prompt.
+
+    >>> first, text, last = fenced("===").splitlines()
+    >>> first == last, text
+    (True, '===')
+    """
+    mark = f"=== {boundary(text)} ==="
+    return f"{mark}\n{text}\n{mark}"

@@ -13,8 +13,9 @@ from typing import Any
 
 from ragtune_lib.communities import describe_communities
 from ragtune_lib.extract_llm import ask_on
-from ragtune_lib.llm import Call, Model, fenced, prompt, template
+from ragtune_lib.llm import Call, Model, prompt
 from ragtune_lib.llm.cost import CHARACTERS
+from ragtune_lib.prompt_files import fenced, template
 from ragtune_lib.records import Community, Entity, Problem, Relationship
 
 MAX_INPUT, MAX_TOKENS = 8_000, 2_000  # tokens of members and links in a prompt, and of a report, as in the paper

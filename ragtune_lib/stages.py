@@ -157,6 +157,8 @@ def parameter_types(notebook: Path) -> dict[str, str]:
 def module_hashes(source: str, library: Path = LIBRARY) -> dict[str, str]:
     """Content hash of each module of the package that a source imports, directly or through another module.
 
+    Prompts are files: a source whose modules read any depends on all of them.
+
     Args:
         source: Python source, for instance the code cells of a notebook.
         library: Folder of the package.
@@ -172,6 +174,8 @@ def module_hashes(source: str, library: Path = LIBRARY) -> dict[str, str]:
             file = _module_file(name, library)
             found[name] = file_hash(file)
             waiting += sorted(_imports(file.read_text(encoding="utf-8"), library))
+    if "prompt_files" in found:
+        found["prompts"] = tree_hash(library / "prompts")
     return dict(sorted(found.items()))
 
 

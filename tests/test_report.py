@@ -340,6 +340,23 @@ def test_the_key_changes_with_a_module_that_the_notebook_imports_through_another
     assert key() != before
 
 
+def test_the_key_changes_with_a_prompt_where_prompts_are_read(tmp_path):
+    library = tmp_path / "ragtune_lib"
+    (library / "prompts").mkdir(parents=True)
+    (library / "prompt_files.py").write_text("")
+    (library / "asks.py").write_text("from ragtune_lib.prompt_files import template\n")
+    (library / "plots.py").write_text("y = 1\n")
+
+    def hashes(prompt):
+        (library / "prompts" / "judge.md").write_text(prompt)
+        sources = ("from ragtune_lib.asks import x", "import ragtune_lib.plots")
+        return [module_hashes(source, library) for source in sources]
+
+    (asks, plots), (asks_later, plots_later) = hashes("Which is better?"), hashes("Which is worse?")
+    assert asks["prompts"] != asks_later["prompts"]
+    assert plots == plots_later
+
+
 def test_prose_is_not_in_the_key(toy, tmp_path):
     path = toy / "01_first.ipynb"
     before = stage_key(STAGES_TOY[0], path, {}, tmp_path, {})

@@ -18,18 +18,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from string import Template
 from typing import Any
 from urllib.parse import urlsplit
 
 from ragtune_lib.records import Problem
-from ragtune_lib.store import ROOT, content_id
 
 OPENAI_URL = "https://api.openai.com/v1"
 OPENAI_KEY, OTHER_KEY = "OPENAI_API_KEY", "RAGTUNE_API_KEY"
-PROMPTS = ROOT / "ragtune_lib" / "prompts"
 FORMS = (
     "`embedded`, a folder, a hub id, `openai:MODEL`, or a base URL and a model like `http://127.0.0.1:8000/v1:MODEL`"
 )
@@ -106,27 +102,6 @@ class Call:
 def prompt(text: str, system: str = "") -> tuple[tuple[str, str], ...]:
     """The messages of a single question."""
     return (("system", system), ("user", text)) if system else (("user", text),)
-
-
-@cache
-def template(name: str) -> Template:
-    """A prompt of `ragtune_lib/prompts`; `substitute` fills its `$name` places and reads nothing in what is filled in.
-
-    Args:
-        name: File name without suffix; a constant of the caller, never anything from a document or a model.
-    """
-    return Template((PROMPTS / f"{name}.md").read_text(encoding="utf-8").strip())
-
-
-def fenced(text: str) -> str:
-    """A text between two equal lines that it cannot contain: they carry its own hash.
-
-    >>> first, text, last = fenced("===").splitlines()
-    >>> first == last, text
-    (True, '===')
-    """
-    mark = f"=== {content_id(text)} ==="
-    return f"{mark}\n{text}\n{mark}"
 
 
 def call_key(identity: str, call: Call) -> str:

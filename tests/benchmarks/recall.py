@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of a run with an adapter")
     folder = parser.parse_args().run
     questions = [question for question in read_records(DEVELOPMENT, Question) if question.scope == "local"]
-    print(
+    _say(
         "| recitals | facts recalled | in the best of them | seconds a question | n |\n| --- | --- | --- | --- | --- |"
     )
     for count, chosen, best, seconds in recall(folder, questions):

@@ -143,8 +143,14 @@ def fold_plural(word: str) -> str:
     return word[:-2] if word.endswith(("xes", "ches", "shes", "sses")) else word[:-1]
 
 
-def _lines(chunks: Sequence[Chunk]) -> list[_Line]:
-    """Sentences of all chunks; one that lies in a longer one of its document (a cut or repeated one) is left out."""
+def whole_sentences(chunks: Sequence[Chunk]) -> list[tuple[int, int, int]]:
+    """Where the sentences of all chunks stand, each once; one that lies in a longer one of its document is left out.
+
+    Chunks that overlap cut sentences in two and repeat others.
+
+    Returns:
+        Rank of the chunk, start and end in the document, in order of chunks and sentences.
+    """
     spans: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
     for rank, chunk in enumerate(chunks):
         for start, end in sentence_spans(chunk.text):
@@ -156,9 +162,14 @@ def _lines(chunks: Sequence[Chunk]) -> list[_Line]:
             if -negative_end > reached:
                 reached = -negative_end
                 kept.add((rank, start, -negative_end))
-    single = len(spans) == 1
+    return sorted(kept)
+
+
+def _lines(chunks: Sequence[Chunk]) -> list[_Line]:
+    spans = whole_sentences(chunks)
+    single = len({chunks[rank].document_id for rank, _, _ in spans}) == 1
     lines = []
-    for rank, start, end in sorted(kept):
+    for rank, start, end in spans:
         chunk = chunks[rank]
         text = " ".join(chunk.text[start - chunk.start : end - chunk.start].split())
         place = chunk.id if single else chunk.document_id

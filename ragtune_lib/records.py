@@ -64,7 +64,7 @@ class Entity:
 
     id: str
     name: str  # most frequent spelling
-    kind: Literal["name", "phrase"]
+    kind: str  # "name" or "phrase" by the rules, else an entity type
     description: str  # source sentences, joined by a blank
     evidence: tuple[Sentence, ...]  # in document order, each sentence once
     chunk_ids: tuple[str, ...]  # sorted, not empty

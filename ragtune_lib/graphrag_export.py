@@ -238,7 +238,7 @@ def _write(path: Path, rows: Sequence[Mapping[str, Any]], table: str) -> Path:
     schema = _schema(table)
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema), sink)
-    write_bytes(path, sink.getvalue().to_pybytes())
+    write_bytes(path, [sink.getvalue()])
     return path
 
 

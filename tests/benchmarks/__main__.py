@@ -14,7 +14,7 @@ from typing import Any
 
 from ragtune_lib.store import ROOT, write_json
 
-from . import endpoint, measures, training
+from . import endpoint, measures, million, training
 
 PEPYS = Path("journal_pepys", "entries_1660_1665.jsonl")
 BUSY = 0.5  # load of the last minute from which something else must be running
@@ -53,6 +53,7 @@ def plan(data: Path | None) -> list[tuple]:
         ("imports", measures.imports),
         ("endpoint", endpoint.overhead),
         ("kept", endpoint.kept),
+        ("million", million.million_edges),
         ("machine", measures.ceilings),
         ("training_unsloth", training.training, "unsloth"),
         ("training_peft", training.training, "peft"),
@@ -147,10 +148,18 @@ def _graph(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     yield f"graph of {found['words']} words", f"{found['seconds']:.1f} s", counts, speed
 
 
+def _million(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    counts = f"{found['entities']} entities, {found['communities_n']} communities in {found['levels']} levels"
+    steps = ", ".join(f"{step} {found[step]:.0f}" for step in ("merge", "communities", "save"))
+    took = f"{found['seconds']:.0f} s ({steps}), {found['peak_mb']} MB"
+    yield f"graph of {found['relationships']} edges, saved", took, counts, ""
+
+
 ROWS: dict[str, Callable[[Mapping[str, Any]], Iterator[tuple[str, ...]]]] = {
     "imports": _imports,
     "endpoint": _endpoint,
     "kept": _kept,
+    "million": _million,
     "machine": _machine,
     "training_unsloth": _training("unsloth"),
     "training_peft": _training("peft"),

@@ -356,7 +356,7 @@ def _noun_runs(line: _Line) -> Iterator[list[str]]:
                     ended = True
                 break
             if gap == "-" and index > position + 1:
-                run.pop()  # "cast-iron bathtub": a compound qualifies, the noun comes after it
+                del run[-1:]  # "cast-iron bathtub": a compound qualifies, the noun comes after it
                 continue
             run.append(word.base)
         if ended and 1 <= len(run) <= 3:

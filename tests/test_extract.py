@@ -58,6 +58,11 @@ def test_words_of_time_and_measure_are_no_phrases():
     assert found("phrase", text, text + " Again.") == set()
 
 
+def test_a_compound_of_many_hyphens_qualifies_the_noun_after_it():
+    texts = ("The up-to-date barn burnt.", "My so-and-so left.", "The barn is a barn.", "We saw the barn.")
+    assert found("phrase", *texts) == {"barn"}
+
+
 def test_a_phrase_is_also_found_without_its_determiner():
     mentions = extract_mentions(chunks_of("I love the pear tree.", "We pruned the pear tree.", "Old pear trees bloom."))
     assert {m.chunk_id for m in mentions} == {"c0", "c1", "c2"}

@@ -14,7 +14,7 @@ from typing import Any
 
 from ragtune_lib.store import ROOT, write_json
 
-from . import endpoint, measures, million, training
+from . import endpoint, extraction, measures, million, training
 
 PEPYS = Path("journal_pepys", "entries_1660_1665.jsonl")
 BUSY = 0.5  # load of the last minute from which something else must be running
@@ -28,7 +28,10 @@ def main() -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument(
-        "--data", type=Path, metavar="FOLDER", help=f"public data sets; with {PEPYS} below it a graph is built at size"
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help=f"public data sets; with {PEPYS} below it a graph is built at size, with {extraction.GUM} names are scored",
     )
     data = parser.parse_args().data
     started, load = time.perf_counter(), os.getloadavg()[0]
@@ -63,6 +66,10 @@ def plan(data: Path | None) -> list[tuple]:
         steps.append(("graph", measures.graph_at_size, (data / PEPYS).parent))
     elif data:
         _say(f"{data / PEPYS} is not there: no graph at size")
+    if data and (data / extraction.GUM).is_file():
+        steps.append(("extraction", extraction.extraction, data / extraction.GUM))
+    elif data:
+        _say(f"{data / extraction.GUM} is not there: no score of the extraction")
     return steps
 
 
@@ -155,6 +162,12 @@ def _million(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     yield f"graph of {found['relationships']} edges, saved", took, counts, ""
 
 
+def _extraction(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    score = f"F1 {found['f1']:.3f}, precision {found['precision']:.3f}, recall {found['recall']:.3f}"
+    genres = ", ".join(f"{genre} {f1:.3f}" for genre, f1 in found["f1_by_genre"].items())
+    yield f"names found by rules in {found['documents']} documents", score, f"{found['demanded']} gold names", genres
+
+
 ROWS: dict[str, Callable[[Mapping[str, Any]], Iterator[tuple[str, ...]]]] = {
     "imports": _imports,
     "endpoint": _endpoint,
@@ -165,6 +178,7 @@ ROWS: dict[str, Callable[[Mapping[str, Any]], Iterator[tuple[str, ...]]]] = {
     "training_peft": _training("peft"),
     "generation": _generation,
     "graph": _graph,
+    "extraction": _extraction,
 }
 
 

@@ -99,19 +99,21 @@ def _merged_keys(spellings: Iterable[tuple[str, str]]) -> dict[tuple[str, str], 
 
 def _places(mentions: Iterable[Mention], chunks: Sequence[Chunk]) -> dict[tuple[str, int], tuple[int, Sentence]]:
     """The rank in the corpus and the record of each sentence, by chunk and offset; one per offset of a document."""
-    by_id = {chunk.id: (rank, chunk) for rank, chunk in enumerate(chunks)}
     documents: dict[str, int] = {}
     for chunk in chunks:
         documents.setdefault(chunk.document_id, len(documents))
-    groups: dict[tuple[int, int], list[Mention]] = defaultdict(list)
-    for mention in mentions:
-        groups[documents[by_id[mention.chunk_id][1].document_id], mention.start].append(mention)
+    by_id = {chunk.id: (documents[chunk.document_id], rank, chunk.date) for rank, chunk in enumerate(chunks)}
+    texts = {(mention.chunk_id, mention.start): mention.sentence for mention in mentions}
+    groups: dict[tuple[int, int], list[str]] = defaultdict(list)
+    for chunk_id, start in texts:
+        groups[by_id[chunk_id][0], start].append(chunk_id)
     places = {}
-    for position, where in enumerate(sorted(groups)):
-        first = min(groups[where], key=lambda mention: by_id[mention.chunk_id][0])
-        sentence = Sentence(first.sentence, first.chunk_id, by_id[first.chunk_id][1].date, position)
-        for mention in groups[where]:
-            places[mention.chunk_id, mention.start] = (position, sentence)
+    for position, (document, start) in enumerate(sorted(groups)):
+        chunk_ids = groups[document, start]
+        first = min(chunk_ids, key=lambda chunk_id: by_id[chunk_id][1]) if len(chunk_ids) > 1 else chunk_ids[0]
+        sentence = Sentence(texts[first, start], first, by_id[first][2], position)
+        for chunk_id in chunk_ids:
+            places[chunk_id, start] = (position, sentence)
     return places
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 Record = TypeVar("Record")
+BUFFER = 1 << 17  # bytes; a million lines are not a million small writes
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -105,7 +106,7 @@ def write_bytes(path: Path, parts: Iterable[bytes]) -> None:
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with os.fdopen(handle, "wb", buffering=BUFFER) as stream:
             stream.writelines(parts)
             stream.flush()
             os.fsync(stream.fileno())

@@ -38,21 +38,23 @@ def build_graph(mentions: Sequence[Mention], chunks: Sequence[Chunk]) -> tuple[l
     Returns:
         Entities and relationships, each sorted by id. Ids depend on the name alone. Entities may be isolated.
     """
-    keys = _merged_keys(mentions)
-    places = _places(mentions, chunks)
-    sentences = dict(places.values())
+    spelled = Counter((mention.name, mention.kind) for mention in mentions)
+    keys = _merged_keys(spelled)
+    ids = {key: content_id(key) for key in keys.values()}
     spellings: dict[str, Counter[str]] = defaultdict(Counter)
     kinds: dict[str, set[str]] = defaultdict(set)
+    for (name, kind), count in spelled.items():
+        spellings[keys[name, kind]][name] += count
+        kinds[keys[name, kind]].add(kind)
+    places = _places(mentions, chunks)
+    sentences = dict(places.values())
     named: dict[int, set[str]] = defaultdict(set)
     found: dict[str, set[int]] = defaultdict(set)
     for mention in mentions:
-        key = keys[_key(mention)]
+        key = keys[mention.name, mention.kind]
         place, _ = places[mention.chunk_id, mention.start]
-        spellings[key][mention.name] += 1
-        kinds[key].add(mention.kind)
-        named[place].add(key)
+        named[place].add(ids[key])
         found[key].add(place)
-    ids = {key: content_id(key) for key in found}
     entities = []
     for key, at in found.items():
         evidence = tuple(sentences[place] for place in sorted(at))
@@ -60,8 +62,16 @@ def build_graph(mentions: Sequence[Mention], chunks: Sequence[Chunk]) -> tuple[l
         name = min(spellings[key], key=lambda spelling: (-spellings[key][spelling], spelling))
         entities.append(Entity(ids[key], name, kind, _description(evidence), evidence, _chunk_ids(evidence)))
     phrases = {ids[key] for key in found if kinds[key] == {"phrase"}}
-    links = _links({place: {ids[key] for key in group} for place, group in named.items()}, phrases)
-    relationships = [_relationship(source, target, at, sentences) for (source, target), at in links.items()]
+    links = _links(named, phrases)
+    shared: dict[tuple[int, ...], tuple] = {}  # most links of a sentence have it alone as evidence: made once for all
+    relationships = []
+    for (source, target), places_of_both in links.items():
+        at = tuple(places_of_both)
+        if at not in shared:
+            evidence = tuple(sentences[place] for place in at)
+            shared[at] = _description(evidence), evidence, _chunk_ids(evidence)
+        link_id = content_id(source, target)
+        relationships.append(Relationship(link_id, source, target, float(len(at)), *shared[at]))
     return sorted(entities, key=lambda entity: entity.id), sorted(relationships, key=lambda link: link.id)
 
 
@@ -71,43 +81,43 @@ def name_key(name: str) -> str:
     return key.removeprefix("the ")
 
 
-def _key(mention: Mention) -> str:
+def _key(name: str, kind: str) -> str:
     """What two spellings of one entity share."""
-    key = name_key(mention.name)
-    return " ".join(fold_plural(word) for word in key.split()) if mention.kind == "phrase" else key
+    key = name_key(name)
+    return " ".join(fold_plural(word) for word in key.split()) if kind == "phrase" else key
 
 
-def _merged_keys(mentions: Iterable[Mention]) -> dict[str, str]:
-    """Maps each key to the key of its entity: itself, or the one longer name that a single name belongs to."""
-    names = sorted({_key(mention) for mention in mentions if mention.kind == "name"})
+def _merged_keys(spellings: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Maps each spelling with its kind to the key of its entity: its own, or that of the one longer name it is in."""
+    keys = {(name, kind): _key(name, kind) for name, kind in spellings}
+    names = sorted({key for (_, kind), key in keys.items() if kind == "name"})
     longer: dict[str, set[str]] = defaultdict(set)
     for name in names:
         words = name.split()
         if len(words) in (2, 3) and not PLACE_WORDS.intersection(words) and "of" not in words:
             for word in {words[0], words[-1]}:
                 longer[word].add(name)
-    merged = {_key(mention): _key(mention) for mention in mentions}
-    for name in names:
-        if len(longer[name]) == 1:
-            merged[name] = min(longer[name])
-    return merged
+    whole = {name: min(longer[name]) for name in names if len(longer[name]) == 1}
+    return {spelling: whole.get(key, key) for spelling, key in keys.items()}
 
 
 def _places(mentions: Iterable[Mention], chunks: Sequence[Chunk]) -> dict[tuple[str, int], tuple[int, Sentence]]:
     """The rank in the corpus and the record of each sentence, by chunk and offset; one per offset of a document."""
-    by_id = {chunk.id: (rank, chunk) for rank, chunk in enumerate(chunks)}
     documents: dict[str, int] = {}
     for chunk in chunks:
         documents.setdefault(chunk.document_id, len(documents))
-    groups: dict[tuple[int, int], list[Mention]] = defaultdict(list)
-    for mention in mentions:
-        groups[documents[by_id[mention.chunk_id][1].document_id], mention.start].append(mention)
+    by_id = {chunk.id: (documents[chunk.document_id], rank, chunk.date) for rank, chunk in enumerate(chunks)}
+    texts = {(mention.chunk_id, mention.start): mention.sentence for mention in mentions}
+    groups: dict[tuple[int, int], list[str]] = defaultdict(list)
+    for chunk_id, start in texts:
+        groups[by_id[chunk_id][0], start].append(chunk_id)
     places = {}
-    for position, where in enumerate(sorted(groups)):
-        first = min(groups[where], key=lambda mention: by_id[mention.chunk_id][0])
-        sentence = Sentence(first.sentence, first.chunk_id, by_id[first.chunk_id][1].date, position)
-        for mention in groups[where]:
-            places[mention.chunk_id, mention.start] = (position, sentence)
+    for position, (document, start) in enumerate(sorted(groups)):
+        chunk_ids = groups[document, start]
+        first = min(chunk_ids, key=lambda chunk_id: by_id[chunk_id][1]) if len(chunk_ids) > 1 else chunk_ids[0]
+        sentence = Sentence(texts[first, start], first, by_id[first][2], position)
+        for chunk_id in chunk_ids:
+            places[chunk_id, start] = (position, sentence)
     return places
 
 
@@ -118,12 +128,6 @@ def _links(named: Mapping[int, set[str]], phrases: set[str]) -> dict[tuple[str, 
             for pair in combinations(sorted(named[place]), 2):
                 links[pair].append(place)
     return {pair: at for pair, at in links.items() if len(at) >= MIN_PHRASE_WEIGHT or not phrases.issuperset(pair)}
-
-
-def _relationship(source: str, target: str, at: Sequence[int], sentences: Mapping[int, Sentence]) -> Relationship:
-    evidence = tuple(sentences[place] for place in at)
-    link_id = content_id(source, target)
-    return Relationship(link_id, source, target, float(len(at)), _description(evidence), evidence, _chunk_ids(evidence))
 
 
 def _description(evidence: Sequence[Sentence]) -> str:

@@ -122,6 +122,31 @@ REASONED = frozenset({"entity_cot", "relation_cot", "local_entity", "local_relat
 
 
 @dataclass(frozen=True, slots=True)
+class AliasPair:
+    """Two entities that may be the same, with what speaks for and against it."""
+
+    entity_ids: tuple[str, str]  # sorted
+    names: tuple[str, str]  # in the same order
+    score: float  # in [0, 1], to sort by; no probability
+    name: float  # likeness of the names, in [0, 1]
+    meaning: float  # cosine of name and description, in [-1, 1]; nan where nothing was embedded
+    neighbours: float  # share of the smaller neighbourhood that both have, in [0, 1]
+    reasons: tuple[str, ...]  # in words, for a person
+
+
+@dataclass(frozen=True, slots=True)
+class AliasDecision:
+    """What a person decided about entities that may be the same; the last decision about each two of them counts."""
+
+    pair_id: str  # content id of the entity ids
+    entity_ids: tuple[str, ...]  # sorted, at least 2; more than 2: all of them are one, or no two of them are
+    action: Literal["accept", "reject", "undo"]
+    names: tuple[str, ...] = ()  # what they were called, for a reader of the file
+    reviewer: str = ""
+    at: str = ""  # ISO time, UTC
+
+
+@dataclass(frozen=True, slots=True)
 class QAPair:
     """One synthetic question with the reasoning and the answer that the model shall learn."""
 

@@ -15,10 +15,12 @@ import re
 import tempfile
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 Record = TypeVar("Record")
+BUFFER = 1 << 17  # bytes; a million lines are not a million small writes
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -58,12 +60,32 @@ def to_json(value: Any) -> str:
 
     U+2028 and its like stay as they are: lines are split at the newline character alone.
     """
-    return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
+    try:
+        return _ENCODER.encode(value)
+    except ValueError:  # NaN or infinity, which JSON does not have
+        return _ENCODER.encode(_plain(value))
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    if not is_dataclass(kind):
+        raise TypeError(f"{kind.__name__} has no JSON form")
+    return tuple(field.name for field in fields(kind))
+
+
+def _as_dict(record: Any) -> dict[str, Any]:
+    """A record as the encoder wants it; `dataclasses.asdict` would copy all that is inside."""
+    return {name: getattr(record, name) for name in _names(type(record))}
+
+
+_ENCODER = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False, default=_as_dict
+)
 
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return {name: _plain(getattr(value, name)) for name in _names(type(value))}
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -72,15 +94,20 @@ def _plain(value: Any) -> Any:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file as a whole, or leave it as it was.
+    """Replace a text file as a whole, or leave it as it was; see `write_bytes`."""
+    write_bytes(path, [text.encode()])
+
+
+def write_bytes(path: Path, parts: Iterable[bytes]) -> None:
+    """Replace a file as a whole by what the parts join to, or leave it as it was.
 
     Raises:
         OSError: if the disk is full or the folder is missing; the old file is then untouched.
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
+        with os.fdopen(handle, "wb", buffering=BUFFER) as stream:
+            stream.writelines(parts)
             stream.flush()
             os.fsync(stream.fileno())
         Path(name).chmod(0o644)
@@ -107,8 +134,8 @@ def read_json(path: Path) -> Any:
 
 
 def write_records(path: Path, records: Iterable[Any]) -> None:
-    """Write records as JSON Lines, replacing the file as a whole."""
-    write_text(path, "".join(to_json(record) + "\n" for record in records))
+    """Write records as JSON Lines, replacing the file as a whole; never all of them in memory at once."""
+    write_bytes(path, (f"{to_json(record)}\n".encode() for record in records))
 
 
 def append_record(path: Path, record: Any) -> None:

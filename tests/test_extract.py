@@ -25,6 +25,20 @@ def found(kind, *texts):
         ("Anselm Tregarth came in.", {"Anselm Tregarth"}),
         ("We were told Marit and Oriel quarrelled.", {"Marit", "Oriel"}),
         ("WE ARE ALL SHOUTING HERE.", set()),
+        ("There was a new shop in New York, and a world of people at the World Cup.", {"New York", "World Cup"}),
+        ("He left the US for Kenya and told us.", {"US", "Kenya"}),
+        ("We saw Ada Vogt of Acme and the old Museum of Flight.", {"Ada Vogt", "Acme", "Museum of Flight"}),
+        ("She met the Lord Mayor of London.", {"Lord Mayor of London"}),
+        ("He led the Vogt Foundation for the Visual Arts.", {"Vogt Foundation for the Visual Arts"}),
+        ("We brought Ada for Ilse.", {"Ada", "Ilse"}),
+        ("We danced at Studio 54, flew with STS-133 and met Ada, 15.", {"Studio 54", "STS-133", "Ada"}),
+        (
+            "We knew that in Kenya 15 people, with Linux 2.4 and Cuba 10% more, left Oslo 1974.",
+            {"Kenya", "Linux", "Cuba", "Oslo"},
+        ),
+        ("I met a Swiss painter and her Korean friend.", set()),
+        ("We saw how Susan laughed at the Swiss.", {"Susan", "Swiss"}),
+        ("He saw Karim al Amr.", {"Karim al Amr"}),
         ("Es regnet.", set()),
     ],
 )
@@ -34,6 +48,16 @@ def test_names_are_capitalised_runs(sentence, names):
 
 def test_a_word_that_opens_a_sentence_is_a_name_when_the_corpus_capitalises_it_inside_sentences():
     assert found("name", "Turnip slept. We fed Turnip.", "Bread was late. We ate bread.") == {"Turnip"}
+
+
+def test_a_common_word_at_a_sentence_start_leads_a_name_when_the_corpus_has_both_elsewhere():
+    assert "New York" in found("name", "We love New York. It is new. New York is loud.")
+    assert "New York" not in found("name", "It is new. New York is loud. We saw York.")
+
+
+def test_the_adjective_of_a_people_is_learnt_from_its_articles():
+    texts = ("A Danish boat came. We saw Danish sailors.", "We talked of Aidan. Then Aidan walks. We saw Aidan run.")
+    assert found("name", *texts) == {"Aidan"}
 
 
 def test_a_word_written_small_as_a_rule_is_no_name_at_a_sentence_start():
@@ -56,6 +80,11 @@ def test_phrases_recur_in_two_documents_and_drop_determiners_and_verbs():
 def test_words_of_time_and_measure_are_no_phrases():
     text = "It took a week. That was the first time, and the whole thing was a lot in a way."
     assert found("phrase", text, text + " Again.") == set()
+
+
+def test_a_compound_of_many_hyphens_qualifies_the_noun_after_it():
+    texts = ("The up-to-date barn burnt.", "My so-and-so left.", "The barn is a barn.", "We saw the barn.")
+    assert found("phrase", *texts) == {"barn"}
 
 
 def test_a_phrase_is_also_found_without_its_determiner():

@@ -286,3 +286,19 @@ def test_lines_of_another_kind_do_not_break_a_cache(tmp_path):
     path = tmp_path / "cache.jsonl"
     path.write_text('[1]\n7\n{"key": "a"}\n{"key": "b", "value": null}\n')
     assert Cache(path).values == {"b": None}
+
+
+def test_records_that_fail_half_way_leave_the_old_file(tmp_path):
+    path = tmp_path / "r.jsonl"
+    write_records(path, [{"a": 1}])
+    with pytest.raises(TypeError, match="set has no JSON form"):
+        write_records(path, [{"a": 2}, {"a": {3}}])
+    assert path.read_text() == '{"a":1}\n'
+    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["r.jsonl"]
+
+
+def test_a_number_that_json_has_not_is_null_wherever_it_stands():
+    sentence = Sentence("a", "c", "", float("inf"))
+    assert to_json([{"x": (float("nan"), 1.5)}, sentence]) == (
+        '[{"x":[null,1.5]},{"text":"a","chunk_id":"c","date":"","position":null}]'
+    )

@@ -14,7 +14,7 @@ from typing import Any
 
 from ragtune_lib.store import ROOT, write_json
 
-from . import endpoint, index, judging, measures, training
+from . import endpoint, extraction, index, judging, measures, million, training
 
 PEPYS = Path("journal_pepys", "entries_1660_1665.jsonl")
 NEWS = Path("news_changelog", "docs.jsonl")
@@ -32,7 +32,7 @@ def main() -> int:
         "--data",
         type=Path,
         metavar="FOLDER",
-        help=f"public data sets; with {PEPYS} or {NEWS} below it a graph or an index is built at size",
+        help=f"public data sets; with {PEPYS}, {NEWS} or {extraction.GUM} below it, graph, index and names are measured",
     )
     data = parser.parse_args().data
     started, load = time.perf_counter(), os.getloadavg()[0]
@@ -58,14 +58,16 @@ def plan(data: Path | None) -> list[tuple]:
         ("endpoint", endpoint.overhead),
         ("kept", endpoint.kept),
         ("judging", judging.judging),
+        ("million", million.million_edges),
         ("machine", measures.ceilings),
         ("training_unsloth", training.training, "unsloth"),
         ("training_peft", training.training, "peft"),
         ("generation", measures.generation),
     ]
-    for name, measure, file in (("graph", measures.graph_at_size, PEPYS), ("index", index.news, NEWS)):
+    at_size = (("graph", measures.graph_at_size, PEPYS), ("index", index.news, NEWS))
+    for name, measure, file in (*at_size, ("extraction", extraction.extraction, extraction.GUM)):
         if data and (data / file).is_file():
-            steps.append((name, measure, (data / file).parent))
+            steps.append((name, measure, data / file if name == "extraction" else (data / file).parent))
         elif data:
             _say(f"{data / file} is not there: no {name} at size")
     return steps
@@ -179,17 +181,32 @@ def _index(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     yield "index of four times the documents", many, few, f"{found['cpu_many'] / found['cpu_few']:.1f}"
 
 
+def _million(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    counts = f"{found['entities']} entities, {found['communities_n']} communities in {found['levels']} levels"
+    steps = ", ".join(f"{step} {found[step]:.0f}" for step in ("merge", "communities", "save"))
+    took = f"{found['seconds']:.0f} s ({steps}), {found['peak_mb']} MB"
+    yield f"graph of {found['relationships']} edges, saved", took, counts, ""
+
+
+def _extraction(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    score = f"F1 {found['f1']:.3f}, precision {found['precision']:.3f}, recall {found['recall']:.3f}"
+    genres = ", ".join(f"{genre} {f1:.3f}" for genre, f1 in found["f1_by_genre"].items())
+    yield f"names found by rules in {found['documents']} documents", score, f"{found['demanded']} gold names", genres
+
+
 ROWS: dict[str, Callable[[Mapping[str, Any]], Iterator[tuple[str, ...]]]] = {
     "imports": _imports,
     "endpoint": _endpoint,
     "kept": _kept,
     "judging": _judging,
+    "million": _million,
     "machine": _machine,
     "training_unsloth": _training("unsloth"),
     "training_peft": _training("peft"),
     "generation": _generation,
     "graph": _graph,
     "index": _index,
+    "extraction": _extraction,
 }
 
 

@@ -6,7 +6,8 @@ import difflib
 import re
 from collections.abc import Sequence
 
-from ragtune_lib.extract import CALENDAR, fold_plural
+from ragtune_lib.extract import fold_plural
+from ragtune_lib.name_rules import CALENDAR
 from ragtune_lib.text import normalize
 
 ENTITY_TYPES = ("organization", "person", "geo", "event", "specific object", "abstract object")  # of the paper

@@ -165,7 +165,7 @@ def published_contexts(
         (worded,) = by_words.top([question], len(chunks))
         rank = {id_: at for at, id_ in enumerate((chunk.id for chunk in worded if chunk.id in inside), 1)}
         score = {chunk.id: 1 / (FUSION_K + at) + 1 / (FUSION_K + rank[chunk.id]) for at, chunk in enumerate(found, 1)}
-        contexts.append(sorted(found, key=lambda chunk: -score[chunk.id])[:READ])  # noqa: B023  used at once
+        contexts.append(sorted(found, key=lambda chunk: -score[chunk.id])[:READ])
     return contexts
 
 

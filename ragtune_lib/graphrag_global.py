@@ -1,4 +1,4 @@
-"""GraphRAG's global search: every window of community reports is asked, and the answers are joined by how much they help.
+"""GraphRAG's global search: every window of community reports is asked, and the helpful answers are joined.
 
 After Edge et al. 2024 (arXiv 2404.16130, section 3.1.6): reports are shuffled, so that what belongs together is spread
 over the windows; each window gives an answer and says how helpful it is, from 0 to 100; those of 0 are dropped; the

@@ -8,7 +8,7 @@ long description cannot use up its part: it is cut, see `ROW`.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -132,7 +132,7 @@ class LocalIndex:
         for one in found:
             held = Counter(chunk for link in self.links.get(one.id, ()) for chunk in link.chunk_ids)
             mine = [chunk for chunk in one.chunk_ids if chunk in self.chunks]
-            ranked += sorted(mine, key=lambda chunk: (-held[chunk], self.place[chunk]))  # noqa: B023  used at once
+            ranked += sorted(mine, key=lambda chunk: (-held[chunk], self.place[chunk]))
         return [self.chunks[chunk] for chunk in dict.fromkeys(ranked)]
 
     def _entity_line(self, entity: Entity) -> str:

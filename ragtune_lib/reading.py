@@ -23,7 +23,7 @@ Thing = TypeVar("Thing")
 STAGE = "06_answer"
 SLACK = 256  # tokens for the chat form, the lines between texts, and a schema that is spelt out
 HEADER = 32  # tokens of the line above a passage
-NOT_SAID = "The documents do not answer this question."
+NOT_SAID = "The documents do not say."
 
 
 class Pieces:
@@ -105,7 +105,7 @@ class ModelReader:
         for text in texts:
             shown = text if kept else self.cut(text, room - extra)
             size = self.count(shown) + extra
-            if used + size > room and (kept or not shown):
+            if not shown or (kept and used + size > room):
                 break
             kept.append(shown)
             used += size
@@ -151,7 +151,7 @@ class Spent:
 def make_answer(
     reader: ModelReader, question: str, system: str, text: str, contexts: Sequence[str], spent: Spent
 ) -> Answer:
-    """The record of an answer, with its money by the price table; a discount for batches or kept prompts is not in it.
+    """The record of an answer, with its money by the price table, without discounts for batches or kept prompts.
 
     Args:
         reader: who gave it.

@@ -92,9 +92,7 @@ class Call:
     temperature: float = 0.0
     schema: Mapping[str, Any] | None = None  # JSON schema that the reply has to fit, see `replies`
     sample: int = 0  # number of the draw: the same question is asked again for each
-    keep_cut: bool = (
-        False  # a text that reaches max_tokens is an answer all the same, as from a system held to a length
-    )
+    keep_cut: bool = False  # a text that reaches max_tokens is an answer all the same, its length being limited
 
     @property
     def characters(self) -> int:

@@ -1,11 +1,14 @@
 import math
+import sys
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from reader import reader_of, text_of
 
-from ragtune_lib.llm import Call, Model, StageError, prompt
+from ragtune_lib import models
+from ragtune_lib.llm import Call, Model, StageError, local_model, open_model, prompt
 from ragtune_lib.llm.calls import Reply, Unusable
 from ragtune_lib.llm.each import Rehearsal
 from ragtune_lib.llm.replies import read_reply
@@ -168,3 +171,28 @@ def test_an_endpoint_is_as_large_as_said_and_its_tokens_are_estimated(tmp_path):
     reader, _ = reader_of(tmp_path, lambda call: "")
     model = Model("openai:gpt-4o-mini", reader.model.cache, reader.model.backend, reader.model.meter)
     assert open_reader(model, 96, 128_000) == ModelReader(model, ABOUT_TOKENS, 128_000, 96)
+
+
+def test_a_model_that_runs_here_says_how_large_it_is(tmp_path, monkeypatch):
+    configured = SimpleNamespace(from_pretrained=lambda path: SimpleNamespace(max_position_embeddings=512))
+    monkeypatch.setitem(sys.modules, "transformers", SimpleNamespace(AutoConfig=configured))
+    monkeypatch.setattr(models, "load_tokenizer", lambda spec: f"tokenizer of {spec}")
+    reader, _ = reader_of(tmp_path, lambda call: "")
+    model = Model("some/model", reader.model.cache, reader.model.backend, reader.model.meter)
+    assert open_reader(model, 96, 128_000) == ModelReader(model, "tokenizer of some/model", 512, 96)
+    assert open_reader(model, 96, 128_000, CHARACTERS).tokenizer is CHARACTERS
+
+
+def test_weights_that_are_in_memory_are_not_loaded_again(tmp_path, monkeypatch):
+    model = open_model("some/model", tmp_path / "calls.sqlite", loaded=("weights", CHARACTERS))
+    seen = []
+
+    def generate(weights, tokenizer, prompts, most, *_, done, **__):
+        seen.append((weights, prompts))
+        done([0], ["Plum jam is"], [most], 0.5)
+
+    monkeypatch.setattr(local_model, "generate", generate)
+    monkeypatch.setattr(local_model, "_chat", lambda tokenizer, messages: messages[-1][1])
+    (answer,), problems = read_all(ModelReader(model, CHARACTERS, 512, 90), "sys", [turn("q0")])
+    assert seen == [("weights", ["About q0"])]
+    assert (answer.text, answer.output_tokens, answer.cost, problems) == ("Plum jam is", 90, 0.0, [])

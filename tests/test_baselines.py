@@ -140,9 +140,10 @@ def test_chunks_have_a_thousand_characters_and_share_a_hundred():
 
 
 def test_ten_are_found_by_embedding_and_reranked_to_five_with_their_words():
-    texts = [f"jam {'sea ' * at}" for at in range(12)]  # the fewer "sea", the nearer to "jam"
+    texts = [f"jam {'sea ' * at}" for at in range(16)]  # the fewer "sea", the nearer to "jam"
     texts[9] += "plum"
-    texts[11] += "plum plum"  # has the word, but is not among the ten
+    for far in range(10, 16):
+        texts[far] += "plum plum"  # has the word, but is not among the ten
     chunks = [a_chunk(f"c{at}", text) for at, text in enumerate(texts)]
     (found,) = published_contexts(["plum jam"], chunks, embed)
     assert len(found) == 5

@@ -76,6 +76,7 @@ def test_relationships_outside_are_limited_and_those_inside_are_not():
     arranged = index(entities=[ADA, *many], links=links)
     assert len(arranged.relationships([ADA])) == 10
     assert len(arranged.relationships([ADA, *many[:30]])) == 30 + 10
+    assert len(arranged.relationships([ADA, *many[:10]])) == 10 + 30  # up to ten for each of eleven
 
 
 def test_a_relationship_with_an_end_that_is_no_entity_is_left_out():
@@ -98,17 +99,17 @@ def test_each_part_keeps_to_its_share_of_the_budget(tmp_path):
     assert HEADER == 32
     ada = an_entity("Ada", ("c0", "c1", "c2"), "d" * 100)
     ben = an_entity("Ben", (), "e")
-    links = [a_link("ada", "ben", "r" * 40), a_link("ada", "cy", "s" * 40)]
+    links = [a_link("ada", "ben", "r" * 40), a_link("ada", "cy", "s" * 40), a_link("ada", "dee", "u" * 40)]
     communities = [a_community("k", ["ada"], summary="t" * 100), a_community("l", ["ben"])]
-    arranged = index(entities=[ada, ben, CY], links=links, communities=communities, chunks=chunks)
+    arranged = index(entities=[ada, ben, CY, DEE], links=links, communities=communities, chunks=chunks)
     shown = arranged.context([ada, ben], 400, reader)
     assert [chunk.id for chunk in shown.chunks] == ["c0", "c1"]  # half: 200
     assert shown.reports == ("K: " + "t" * 36,)  # a tenth: 40 with the end of the line; the first one is cut
     # the rest, 160: a row is at most 160 / (2 x 2) = 40, so ada takes 41 with the line's end
     first, second = shown.entities
-    assert first == "Ada (person), 2 relationships: ddddddddd" and len(first) == 40
-    assert second == "Ben (person), 1 relationships: e"  # 33
-    # 86 are left: one relationship of 41, another of 41
+    assert first == "Ada (person), 3 relationships: ddddddddd" and len(first) == 40
+    assert second == "Ben (person), 1 relationships: e"  # 33 with the line's end
+    # 86 are left: room for two relationships of 41 each, not for the third
     assert [line[:12] for line in shown.relationships] == ["Ada and Ben:", "Ada and Cy: "]
     assert [len(line) for line in shown.relationships] == [40, 40]
     less = arranged.context([ada, ben], 398, reader)

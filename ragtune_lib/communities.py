@@ -57,6 +57,26 @@ def describe_communities(
     return described
 
 
+def homes(communities: Iterable[Community], level: int) -> dict[str, Community]:
+    """The community of each entity at a level: the finest one that is no finer than `level`, by entity id.
+
+    So an entity whose branch of the hierarchy ends early stays in it, as in GraphRAG (arXiv 2404.16130, section 4.1):
+    at C1 are the groups of level 1, and those of level 0 that have no parts. A level beyond the finest one is the
+    finest.
+    """
+    found: dict[str, Community] = {}
+    for one in sorted(communities, key=lambda one: one.level):
+        if one.level <= level:
+            found |= dict.fromkeys(one.entity_ids, one)
+    return found
+
+
+def communities_at(communities: Sequence[Community], level: int) -> list[Community]:
+    """The communities that are some entity's home at a level, in the order given."""
+    kept = {one.id for one in homes(communities, level).values()}
+    return [one for one in communities if one.id in kept]
+
+
 def _summary_sentences(members: Iterable[Entity], most: int) -> tuple[Sentence, ...]:
     """The sentences that name most members, in date order."""
     named = Counter(sentence for entity in members for sentence in entity.evidence)

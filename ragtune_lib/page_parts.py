@@ -274,8 +274,8 @@ def limits(folder: Path) -> str:
 <li>Intervals are resampled over questions. They do not contain the chance of another training run.</li>
 <li>The reference judge looks for accepted wordings of facts. A right answer in other words can count as wrong, and a
 fact named by chance as right. It does not judge style, depth or usefulness.</li>
-<li>All systems share one base model. With a stronger reader, retrieval and long context gain, and the order may
-change.</li>
+<li>All systems share one base model, but for baselines that were given a reader of their own. With a stronger reader,
+retrieval and long context gain, and the order may change.</li>
 <li>The tuned model knows the documents as they were when it was trained. A changed document needs a new run.</li>
 </ul>"""
 

@@ -217,10 +217,11 @@ class Answer:
     question_id: str
     system: str
     text: str
-    context_ids: tuple[str, ...]  # chunks put before the question, best first
+    context_ids: tuple[str, ...]  # chunks or community reports put before the question, best first
     prompt_tokens: int
     output_tokens: int
-    seconds: float  # wall time of its batch, divided by the batch's size
+    seconds: float  # wall time of its batch, divided by the batch's size; for an endpoint the sum of its requests
+    cost: float = 0.0  # US dollars by the price table; 0 for what runs here, nan where the price is unknown
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,8 +107,8 @@ def scores(
     - `fact_recall`, `f1`, `em`, `support` for scope local, global, and all (these two together),
     - `false_abstention`: share of answerable questions that the system declined (lower is better), same scopes,
     - `abstention`: share of unanswerable questions that it declined (higher is better), scope unanswerable,
-    - `context_recall`: share of the evidence among the chunks it was given; only for systems that read chunks, and
-      only when `documents` is given, since evidence is named by document.
+    - `context_recall`: share of the evidence among the chunks it was given; only for systems that read chunks of
+      `chunks`, and only when `documents` is given, since evidence is named by document.
 
     A blank answer scores 0; a question without any answer record is left out, and `n` says how many were scored.
 
@@ -157,6 +157,9 @@ def _context_recall(
         if not documents or not answer.context_ids or not question.evidence:
             return {}
         read = [by_id[chunk_id] for chunk_id in answer.context_ids if chunk_id in by_id]
+        # a system with chunks of its own, or with reports: which document they are of is not known here
+        if len(read) < len(answer.context_ids):
+            return {}
         return {"context_recall": recall_at_k(read, question.evidence, names)}
 
     return recall

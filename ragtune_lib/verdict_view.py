@@ -14,6 +14,11 @@ SYSTEM_NAMES = {
     "vanilla_rag": "VanillaRAG",
     "long_context": "Long context",
     "base": "Base, closed book",
+    "vanilla_rag_published": "VanillaRAG as published (three sentences)",
+    "vanilla_rag_uncapped": "VanillaRAG as published, length as all",
+    "long_context_api": "Long context, other reader",
+    **{f"graphrag_local_c{level}": f"GraphRAG local, C{level}" for level in range(4)},
+    **{f"graphrag_global_c{level}": f"GraphRAG global, C{level}" for level in range(4)},
 }
 _FRAME = "border:1px solid #d9d9d9;border-radius:6px;padding:10px 14px;margin:0 0 14px;max-width:860px"
 _CELL = "flex:1 1 240px;border-left:4px solid {colour};padding:2px 10px;white-space:pre-wrap;overflow-wrap:anywhere"

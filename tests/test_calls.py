@@ -55,6 +55,7 @@ def test_the_key_depends_on_everything_but_the_item():
         ("m", Call("c1", CALL.messages, 50, 0.5, CALL.schema)),
         ("m", Call("c1", CALL.messages, 50, 0.0, None)),
         ("m", Call("c1", CALL.messages, 50, 0.0, CALL.schema, 1)),
+        ("m", Call("c1", CALL.messages, 50, 0.0, CALL.schema, keep_cut=True)),
     ]
     keys = {call_key(*parts) for parts in [("m", CALL), *different]}
     assert len(keys) == len(different) + 1
@@ -62,3 +63,7 @@ def test_the_key_depends_on_everything_but_the_item():
         call_key("m", Call("c2", *[getattr(CALL, name) for name in ("messages", "max_tokens")], schema=CALL.schema))
         in keys
     )
+
+
+def test_the_key_of_a_call_is_what_it_always_was():
+    assert call_key("m", Call("c1", prompt("Who sang?"), 50)) == "920a05cc48ee2fea6a2be84b98a98560"

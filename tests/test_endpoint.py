@@ -9,8 +9,7 @@ import traceback
 import pytest
 from fault_proxy import FaultServer
 
-from ragtune_lib import endpoint, limits
-from ragtune_lib.llm import open_model
+from ragtune_lib.llm import endpoint, limits, open_model
 from ragtune_lib.llm.calls import Call, Reply, StageError, Unusable, parse_spec, prompt
 from ragtune_lib.llm.cost import Meter, Price
 from ragtune_lib.llm.endpoint import Endpoint

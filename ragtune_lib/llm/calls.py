@@ -92,6 +92,7 @@ class Call:
     temperature: float = 0.0
     schema: Mapping[str, Any] | None = None  # JSON schema that the reply has to fit, see `replies`
     sample: int = 0  # number of the draw: the same question is asked again for each
+    keep_cut: bool = False  # a text that reaches max_tokens is an answer all the same, its length being limited
 
     @property
     def characters(self) -> int:
@@ -112,6 +113,7 @@ def call_key(identity: str, call: Call) -> str:
         call: The question; `item` has no part in it.
     """
     parts = [identity, call.messages, call.max_tokens, call.temperature, call.schema, call.sample]
+    parts += ["keep_cut"] if call.keep_cut else []  # so that the keys of all other calls stay as they were
     text = json.dumps(parts, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 

@@ -16,7 +16,7 @@ TEXT = 240  # characters of a text that no model has written yet
 LIST = 3  # items of a list that no model has written yet
 
 
-class _Calls(Sequence):
+class Calls(Sequence):
     """The calls of many things, each made when it is looked at: prompts are long, and not all of them fit in memory."""
 
     def __init__(self, things: Sequence[Thing], call_of: Callable[[Thing], Call]):
@@ -51,7 +51,7 @@ def ask_each(
         return
     problems = []
     try:
-        for thing, result in zip(things, model.stream(stage, _Calls(things, call_of)), strict=True):
+        for thing, result in zip(things, model.stream(stage, Calls(things, call_of)), strict=True):
             if result.problem:
                 problems.append(result.problem)
                 yield thing, None, result.problem

@@ -22,11 +22,12 @@ class LocalModel:
     Args:
         spec: "embedded", a local folder or a hub id.
         meter: Counts the tokens; the money is nothing.
+        loaded: Its weights and tokenizer, where they are in memory already; else they are loaded when needed.
     """
 
-    def __init__(self, spec: str, meter: Meter):
+    def __init__(self, spec: str, meter: Meter, loaded: tuple[Any, Any] | None = None):
         self.spec, self.meter = spec, meter
-        self._loaded: tuple[Any, Any] | None = None
+        self._loaded = loaded
         self._identity = ""
         self._lock = threading.Lock()  # two stages at once would wait for each other anyway
 

@@ -68,6 +68,7 @@ def open_model(
     requests_per_minute: float | None = None,
     tokens_per_minute: float | None = None,
     timeout: float = 300.0,
+    loaded: tuple[Any, Any] | None = None,
 ) -> Model:
     """Make a model ready to be asked; nothing is loaded or sent yet.
 
@@ -79,6 +80,7 @@ def open_model(
         requests_per_minute: Upper limit; None takes the server's own.
         tokens_per_minute: Likewise.
         timeout: Seconds without a byte from the server after which a request is repeated.
+        loaded: Weights and tokenizer of a model that runs here, where they are in memory already.
 
     Raises:
         ValueError: for a spec that is none, or a budget for a model without a known price.
@@ -88,7 +90,7 @@ def open_model(
     if parsed.local:
         from ragtune_lib.llm.local_model import LocalModel
 
-        return Model(parsed.name, ReplyCache(cache), LocalModel(parsed.model, meter), meter, 1)
+        return Model(parsed.name, ReplyCache(cache), LocalModel(parsed.model, meter, loaded), meter, 1)
     endpoint = Endpoint(parsed, meter, workers, requests_per_minute, tokens_per_minute, timeout)
     return Model(parsed.name, ReplyCache(cache), endpoint, meter, workers)
 

@@ -1,4 +1,7 @@
-"""Is a reply an answer? Cut off, refused, empty and unreadable replies are none, and are never kept as such."""
+"""Is a reply an answer? Cut off, refused, empty and unreadable replies are none, and are never kept as such.
+
+A call may ask to keep what was cut off (`Call.keep_cut`): answers that are compared all have the same limit.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ def read_reply(call: Call, text: str, finish: str, refusal: str = "") -> tuple[A
     """
     if refusal or finish == "content_filter":
         return None, Unusable("refused", refusal or "the server's content filter", text)
-    if finish == "length":
+    if finish == "length" and not call.keep_cut:
         return None, Unusable("cut off", f"the reply is longer than max_tokens={call.max_tokens}", text)
     if not text.strip():
         return None, Unusable("empty", "the reply has no text")

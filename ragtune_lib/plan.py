@@ -34,10 +34,10 @@ LEFT_OUT = ("05_finetune", "06_answer")
 MODELS = ("teacher", "judge")
 CHARACTERS = 4  # per token of an answer
 HOW = (
-    "How this was counted: the notebooks ran with stand-ins for the models. The graph is what rules find in the text; a "
-    "model may find half as much or twice as much. No model is unable to ask, every question passes. A reply counts as "
-    f"long as it may be until {ENOUGH} real ones are kept, and most are far shorter: plan again after the first minutes "
-    "of a run, it then knows."
+    "How this was counted: the notebooks ran with stand-ins for the models. The graph is what rules find in the text; "
+    "a model may find half as much or twice as much. No model is unable to ask, every question passes. A reply counts "
+    f"as long as it may be until {ENOUGH} real ones are kept, and most are far shorter: plan again after the first "
+    "minutes of a run, it then knows."
 )
 WITHOUT = (
     "Left out: 05_finetune and 06_answer, which cost time and no money here (a reader of baselines at a server would "
@@ -70,17 +70,13 @@ class Due:
         )
 
 
-def print_plan(run: Run, notebooks: Path = NOTEBOOKS, stages: Sequence[Stage] = STAGES) -> int:
-    """Plan a run and print what it will take; arguments as for `plan_run`.
-
-    Returns:
-        0, or 1 if a notebook failed.
-    """
+def told_plan(run: Run, notebooks: Path = NOTEBOOKS, stages: Sequence[Stage] = STAGES) -> tuple[str, bool]:
+    """Plan a run; the plan in words, and whether every notebook ran to its end. Arguments as for `plan_run`."""
     due, failure = plan_run(run, notebooks, stages)
-    print(f"Plan of run {run.run!r}: nothing is sent, nothing is trained.\n", flush=True)
-    print(told(due, run, {**parameter_defaults(notebooks / "06_answer.ipynb"), **run.notebooks.get("06_answer", {})}))
-    print(f"\nFAILED, as the run would: {failure}" if failure else "\nEvery other notebook ran to its end.")
-    return int(bool(failure))
+    answering = {**parameter_defaults(notebooks / "06_answer.ipynb"), **run.notebooks.get("06_answer", {})}
+    end = f"FAILED, as the run would: {failure}" if failure else "Every other notebook ran to its end."
+    head = f"Plan of run {run.run!r}: nothing is sent, nothing is trained."
+    return f"{head}\n\n{told(due, run, answering)}\n\n{end}", not failure
 
 
 def told(due: Sequence[Due], run: Run, answering: Mapping[str, Any]) -> str:

@@ -44,9 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         if arguments.command == "plan":
-            from ragtune_lib.plan import print_plan
+            from ragtune_lib.plan import told_plan
 
-            return print_plan(asked_run(arguments))
+            text, whole = told_plan(asked_run(arguments))
+            _say(text)
+            return int(not whole)
         return run_report(asked_run(arguments))
     except ValueError as error:
         return _say(f"error: {error}", 2)

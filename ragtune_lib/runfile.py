@@ -129,11 +129,11 @@ def check_models(values: Mapping[str, Any], where: str) -> None:
             except ValueError as error:
                 raise ValueError(f"{where}.{name}: {error}") from error
     if "student" in specs and not specs["student"].local:
-        raise ValueError(f"{where}.student: {values['student']!r} is a server; what is tuned has to have its weights here")
+        raise ValueError(f"{where}.student: {values['student']!r} is a server; what is tuned needs its weights here")
     if "budget" not in values:
         return
     if not (values["budget"] > 0 and math.isfinite(values["budget"])):
-        raise ValueError(f"{where}.budget: expected US dollars above 0, got {values['budget']}; leave it out for no limit")
+        raise ValueError(f"{where}.budget: expected US dollars above 0, got {values['budget']}; left out, nothing limits")
     for name, spec in specs.items():
         if price_of(spec) is None:
             raise ValueError(f"{where}.{name}: {spec.name} has no price, so no budget: add it to data/prices.yaml")

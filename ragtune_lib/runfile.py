@@ -133,7 +133,7 @@ def check_models(values: Mapping[str, Any], where: str) -> None:
     if "budget" not in values:
         return
     if not (values["budget"] > 0 and math.isfinite(values["budget"])):
-        raise ValueError(f"{where}.budget: expected US dollars above 0, got {values['budget']}; left out, nothing limits")
+        raise ValueError(f"{where}.budget: {values['budget']} is no amount above 0; leave it out for no limit")
     for name, spec in specs.items():
         if price_of(spec) is None:
             raise ValueError(f"{where}.{name}: {spec.name} has no price, so no budget: add it to data/prices.yaml")

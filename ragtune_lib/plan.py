@@ -63,11 +63,16 @@ class Due:
 
     def __str__(self) -> str:
         used, money = self.usage, self.money()
-        cost = "price unknown" if money is None else f"about {dollars(money[0])}, at most {dollars(money[1])}"
+        cost = "price unknown: add it to data/prices.yaml" if money is None else _amount(*money)
         return (
             f"{self.stage:<16} {self.model}: {used.replies:,} calls, {used.prompt_tokens:,} tokens to read, "
             f"{used.output_tokens:,} to write; {cost}"
         )
+
+
+def _amount(expected: float, most: float) -> str:
+    """Money in words; before any reply is known, all that can be said is the most."""
+    return f"at most {dollars(most)}" if expected >= most else f"about {dollars(expected)}, at most {dollars(most)}"
 
 
 def told_plan(run: Run, notebooks: Path = NOTEBOOKS, stages: Sequence[Stage] = STAGES) -> tuple[str, bool]:
@@ -95,7 +100,8 @@ def told(due: Sequence[Due], run: Run, answering: Mapping[str, Any]) -> str:
     total = [sum(amounts[place] for amounts in known) for place in (0, 1)]
     kept = "" if len(known) == len(money) else ", models without a price not counted"
     limit = f"; the budget is {dollars(run.budget)}" if run.budget else "; no budget is set"
-    lines.append(f"{'in all':<16} about {dollars(total[0])}, at most {dollars(total[1])}{kept}{limit}")
+    limit += ", which may not be enough" if run.budget and total[1] > run.budget else ""
+    lines.append(f"{'in all':<16} {_amount(*total)}{kept}{limit}")
     without = WITHOUT.format(tokens=answering["max_new_tokens"], student=run.student or "embedded")
     return "\n".join([*lines, "", HOW, without])
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from ragtune_lib.llm import Model, open_model
+from ragtune_lib.llm import Model, StageError, open_model
 from ragtune_lib.llm.calls import parse_spec
 from ragtune_lib.llm.cost import price_of
 from ragtune_lib.llm.reply_cache import ReplyCache
+from ragtune_lib.records import Problem
 
 CALLS = "calls.sqlite"  # in the run folder; a cache, no artifact of a stage
 PLAN = "plan:"  # before a spec: nothing is sent, replies are stand-ins
@@ -49,3 +51,20 @@ def spent(cache: Path) -> float:
         total += price.of(usage.prompt_tokens, usage.output_tokens) if price else 0.0
     replies.close()
     return total
+
+
+def check_paid(problems: Iterable[Problem]) -> None:
+    """End a stage as failed when the budget cut it short, after all that it has was written.
+
+    Otherwise the next stage would go on with a part, and a model be trained for hours on it. The next run, with a
+    higher budget, asks for the rest alone.
+
+    Raises:
+        StageError: says how many calls were not made.
+    """
+    unpaid = sum(problem.reason.startswith("budget reached") for problem in problems)
+    if unpaid:
+        raise StageError(
+            f"{unpaid:,} calls were not made since the budget is reached. What was answered is kept: raise `budget`, "
+            "or take less (fewer generators, questions, rubrics), and run it again."
+        )

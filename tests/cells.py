@@ -41,7 +41,10 @@ def execute(notebook, output, parameters):
     space = {"__name__": "__main__"}
     for cell in nbformat.read(notebook, as_version=4).cells:
         if cell.cell_type == "code":
-            exec(compile(cell.source, f"{notebook.name}[{cell.id}]", "exec"), space)
+            try:
+                exec(compile(cell.source, f"{notebook.name}[{cell.id}]", "exec"), space)
+            except Exception as error:  # noqa: BLE001  as papermill does
+                return f"{type(error).__name__}: {error} in cell {cell.id}"
             if "parameters" in cell.metadata.get("tags", []):
                 space |= parameters
     output.write_bytes(notebook.read_bytes())

@@ -10,6 +10,7 @@ from ragtune_lib.llm.calls import Reply
 from ragtune_lib.llm.reply_cache import ReplyCache, Usage
 from ragtune_lib.plan import Due, _grown, plan_run, planned_parameters, told, told_plan, write_stand_in_answers
 from ragtune_lib.records import Answer, JudgeCall, Question, Verdict
+from ragtune_lib.report import main
 from ragtune_lib.run_models import CALLS, open_run_model
 from ragtune_lib.runfile import NOTEBOOKS, Run
 from ragtune_lib.stages import STAGES
@@ -77,9 +78,16 @@ def test_a_run_without_teacher_and_judge_costs_nothing(run):
     assert "costs no money" in text
 
 
-def test_a_notebook_that_fails_ends_the_plan(run):
-    with pytest.raises(ValueError, match="local_entty"):
-        plan_run(replace(run, teacher=TEACHER, notebooks={"03_synthesize": {"generators": "local_entty"}}))
+def test_a_notebook_that_fails_ends_the_plan(run, capfd):
+    broken = replace(run, teacher=TEACHER, notebooks={"03_synthesize": {"generators": "local_entty"}})
+    due, failure = plan_run(broken)
+    assert [one.stage for one in due] == ["02_graph"]
+    assert failure.startswith("03_synthesize: ValueError: generator 'local_entty' is unknown")
+    assert main(["plan", "--documents", run.documents, "--run", "a", "--set", "03_synthesize.generators=such"]) == 0
+    assert "costs no money" in capfd.readouterr().out
+    settings = ["--set", f"03_synthesize.teacher={TEACHER}", "--set", "03_synthesize.generators=such"]
+    assert main(["plan", "--documents", run.documents, "--run", "a", *settings]) == 1
+    assert "FAILED, as the run would" in capfd.readouterr().out
 
 
 def test_default_parameters_ask_no_model_and_make_no_cache(run, outputs, monkeypatch):

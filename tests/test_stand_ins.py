@@ -32,7 +32,9 @@ def stand_ins(folder, spec="openai:gpt-4o-mini"):
 
 
 def test_a_stand_in_fits_its_schema_and_is_the_same_for_the_same_call():
-    deep = fields(able=YES, facts=FACTS, pair_1=fields(question=TEXT, answer=TEXT), more={"type": "array", "items": TEXT})
+    deep = fields(
+        able=YES, facts=FACTS, pair_1=fields(question=TEXT, answer=TEXT), more={"type": "array", "items": TEXT}
+    )
     for schema in (PAPER.schema(), deep):
         call = Call("a", prompt("Judge the answers of both houses"), schema=schema)
         assert misfit(json.loads(reply(call)), schema) == ""
@@ -54,7 +56,9 @@ def test_the_graph_is_what_rules_find_and_gleaning_finds_no_more(tmp_path):
 
 
 def test_every_planned_pair_is_made_so_that_what_reads_pairs_is_counted(tmp_path):
-    entities = [Entity(name, name, "person", f"{name} sells jam.", (), ("c1",)) for name in ("Ilse Brandt", "Tomas Reil")]
+    entities = [
+        Entity(name, name, "person", f"{name} sells jam.", (), ("c1",)) for name in ("Ilse Brandt", "Tomas Reil")
+    ]
     plan = plan_synthesis([CHUNK], entities, [], [], Generators(community_questions=0))
     made = synthesize(stand_ins(tmp_path), plan)
     assert (len(made.pairs), made.problems, made.unable) == (plan.size, (), ())

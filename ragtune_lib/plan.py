@@ -15,7 +15,7 @@ import io
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from ragtune_lib.llm.reply_cache import ReplyCache, Usage
 from ragtune_lib.records import Answer, Question
 from ragtune_lib.run_models import CALLS, PLAN, PLAN_MARK
 from ragtune_lib.runfile import NOTEBOOKS, Run, input_hashes, stage_parameters
-from ragtune_lib.stages import STAGES, Stage, parameter_defaults
+from ragtune_lib.stages import STAGES, parameter_defaults
 from ragtune_lib.store import read_records, run_folder, run_path, write_records, write_text
 
 LEFT_OUT = ("05_finetune", "06_answer")
@@ -75,10 +75,10 @@ def _amount(expected: float, most: float) -> str:
     return f"at most {dollars(most)}" if expected >= most else f"about {dollars(expected)}, at most {dollars(most)}"
 
 
-def told_plan(run: Run, notebooks: Path = NOTEBOOKS, stages: Sequence[Stage] = STAGES) -> tuple[str, bool]:
+def told_plan(run: Run, say: Callable[[str], object] = str) -> tuple[str, bool]:
     """Plan a run; the plan in words, and whether every notebook ran to its end. Arguments as for `plan_run`."""
-    due, failure = plan_run(run, notebooks, stages)
-    answering = {**parameter_defaults(notebooks / "06_answer.ipynb"), **run.notebooks.get("06_answer", {})}
+    due, failure = plan_run(run, say)
+    answering = {**parameter_defaults(NOTEBOOKS / "06_answer.ipynb"), **run.notebooks.get("06_answer", {})}
     end = f"FAILED, as the run would: {failure}" if failure else "Every other notebook ran to its end."
     head = f"Plan of run {run.run!r}: nothing is sent, nothing is trained."
     return f"{head}\n\n{told(due, run, answering)}\n\n{end}", not failure
@@ -106,13 +106,12 @@ def told(due: Sequence[Due], run: Run, answering: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", HOW, without])
 
 
-def plan_run(run: Run, notebooks: Path = NOTEBOOKS, stages: Sequence[Stage] = STAGES) -> tuple[list[Due], str]:
+def plan_run(run: Run, say: Callable[[str], object] = str) -> tuple[list[Due], str]:
     """Go through the stages of a run without spending anything.
 
     Args:
         run: what a run would do; its folder is only read.
-        notebooks: folder of the notebooks.
-        stages: in order.
+        say: told the name of each notebook before it runs; a large corpus takes minutes.
 
     Returns:
         What each stage would ask of each model, and what stopped the plan, "" if nothing did.
@@ -122,18 +121,19 @@ def plan_run(run: Run, notebooks: Path = NOTEBOOKS, stages: Sequence[Stage] = ST
     """
     from ragtune_lib.report import execute
 
-    parameters = stage_parameters(run, notebooks, stages)
+    parameters = stage_parameters(run)
     input_hashes(run)
     due: list[Due] = []
     with _elsewhere(run) as folder:
-        for stage in stages:
-            notebook = notebooks / f"{stage.name}.ipynb"
+        for stage in STAGES:
+            notebook = NOTEBOOKS / f"{stage.name}.ipynb"
             values = planned_parameters(stage.name, parameters[stage.name], notebook)
             if stage.name in LEFT_OUT:
                 if stage.name == "06_answer":
                     write_stand_in_answers(folder, values["max_new_tokens"])
                 continue
             before = _usages(folder)
+            say(f"{stage.name:<16} ...")
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
                 failure = execute(notebook, folder / "notebooks" / notebook.name, values)
             if not failure and (lacking := [name for name in stage.outputs if not (folder / name).is_file()]):

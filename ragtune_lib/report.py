@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command == "plan":
             from ragtune_lib.plan import told_plan
 
-            text, whole = told_plan(asked_run(arguments))
+            text, whole = told_plan(asked_run(arguments), _say)
             _say(text)
             return int(not whole)
         return run_report(asked_run(arguments))

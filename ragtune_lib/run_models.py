@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -34,10 +35,10 @@ def open_run_model(spec: str, folder: Path, budget: float = 0.0, workers: int = 
         return open_model(spec, cache, max(0.0, budget - spent(cache)) if budget else None, workers)
     if not (folder / PLAN_MARK).is_file():
         raise ValueError(f"{spec!r} gives stand-ins and is for `ragtune plan` alone: name the model without {PLAN!r}")
-    from ragtune_lib.stand_ins import StandIns
-
+    # by name and not by an import statement: results of stages shall not become due when a stand-in changes
+    stand_ins = importlib.import_module("ragtune_lib.stand_ins")
     model = open_model(spec.removeprefix(PLAN), cache)
-    return Model(model.name, model.cache, StandIns(model), model.meter, 1)
+    return Model(model.name, model.cache, stand_ins.StandIns(model), model.meter, 1)
 
 
 def spent(cache: Path) -> float:

@@ -454,6 +454,7 @@ def test_the_reply_cache_is_no_part_of_a_stage_s_result():
     assert not [stage.name for stage in STAGES if "calls.sqlite" in (*stage.reads, *stage.outputs)]
     judge = next(stage for stage in STAGES if stage.name == "07_judge")
     assert "human_verdicts.jsonl" in judge.reads  # a person's verdict makes the stage due
+    assert "stand_ins" not in module_hashes("from ragtune_lib.run_models import open_run_model")
 
 
 def test_defaults_are_read_as_they_are_written(toy):

@@ -81,7 +81,8 @@ def told_plan(run: Run, say: Callable[[str], object] = str) -> tuple[str, bool]:
     answering = {**parameter_defaults(NOTEBOOKS / "06_answer.ipynb"), **run.notebooks.get("06_answer", {})}
     end = f"FAILED, as the run would: {failure}" if failure else "Every other notebook ran to its end."
     head = f"Plan of run {run.run!r}: nothing is sent, nothing is trained."
-    return f"{head}\n\n{told(due, run, answering)}\n\n{end}", not failure
+    counted = [told(due, run, answering)] if due or not failure else []
+    return "\n\n".join([head, *counted, end]), not failure
 
 
 def told(due: Sequence[Due], run: Run, answering: Mapping[str, Any]) -> str:

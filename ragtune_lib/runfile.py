@@ -122,7 +122,7 @@ def check_models(values: Mapping[str, Any], where: str) -> None:
             for a model without a known price.
     """
     specs = {}
-    for name in MODELS:
+    for name in (*MODELS, "reader"):  # of baselines
         if values.get(name):
             try:
                 specs[name] = parse_spec(values[name])

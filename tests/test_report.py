@@ -14,7 +14,7 @@ import pytest
 
 from ragtune_lib import report
 from ragtune_lib.report import locked, main, run_report
-from ragtune_lib.runfile import Run, read_run_file, stage_parameters
+from ragtune_lib.runfile import Run, check_models, read_run_file, stage_parameters
 from ragtune_lib.stages import STAGES, Stage, module_hashes, parameter_defaults, stage_key, tree_hash, writer_of
 
 STAGES_TOY = (
@@ -376,7 +376,7 @@ def test_prose_is_not_in_the_key(toy, tmp_path):
 def test_every_stage_reads_only_what_an_earlier_one_wrote_or_a_person():
     written = set()
     for stage in STAGES:
-        assert set(stage.reads) <= written | {"decisions.jsonl"}, stage.name
+        assert set(stage.reads) <= written | {"decisions.jsonl", "human_verdicts.jsonl"}, stage.name
         written |= set(stage.outputs)
     assert writer_of("pairs.jsonl") == "03_synthesize"
     assert writer_of("decisions.jsonl") == ""
@@ -402,6 +402,7 @@ def test_teacher_judge_and_budget_reach_the_notebooks_that_ask_them(tmp_path):
     values = stage_parameters(read_run_file(path))
     names = ("teacher", "judge", "budget", "workers")
     found = {stage: {name: own[name] for name in names if name in own} for stage, own in values.items()}
+    del found["06_answer"]  # asks neither of the two
     paid = {"budget": 5.0, "workers": 2}
     assert found == {
         "01_documents": {},
@@ -409,7 +410,6 @@ def test_teacher_judge_and_budget_reach_the_notebooks_that_ask_them(tmp_path):
         "03_synthesize": {"teacher": "openai:gpt-4o-mini", **paid},
         "04_curate": {"teacher": "openai:gpt-4o-mini", "judge": "", **paid},
         "05_finetune": {},
-        "06_answer": {},
         "07_judge": {"judge": "embedded", **paid},
     }
     assert isinstance(values["02_graph"]["budget"], float)
@@ -437,6 +437,11 @@ def test_a_model_that_nobody_can_ask_is_refused_before_anything_runs(models, mes
     with pytest.raises(ValueError, match=message):
         run_report(Run("a", "data/journal", **models))
     assert not list(outputs.iterdir())
+
+
+def test_a_reader_of_baselines_is_checked_like_the_others():
+    with pytest.raises(ValueError, match="06_answer.reader: 'a:b' is no model spec"):
+        check_models({"reader": "a:b"}, "06_answer")
 
 
 def test_a_missing_key_is_said_at_the_start_and_stops_nothing(monkeypatch):

@@ -440,7 +440,7 @@ def test_a_model_that_nobody_can_ask_is_refused_before_anything_runs(models, mes
 
 
 def test_a_reader_of_baselines_is_checked_like_the_others():
-    with pytest.raises(ValueError, match="06_answer.reader: 'a:b' is no model spec"):
+    with pytest.raises(ValueError, match=r"06_answer\.reader: 'a:b' is no model spec"):
         check_models({"reader": "a:b"}, "06_answer")
 
 

@@ -24,7 +24,7 @@ from ragtune_lib.records import Answer, Chunk, Document, Example, QAPair, Questi
 from ragtune_lib.retrieve import KINDS, Retriever
 from ragtune_lib.store import Cache, content_id, file_hash
 from ragtune_lib.text import contains, content_words, normalize, spoken_date
-from ragtune_lib.training_set import without_cues
+from ragtune_lib.training_set import without_cues, without_thought
 
 SYSTEMS = ("base", "vanilla_rag", "long_context", "rag_tuned", "rag_tuned_rag")
 FROM_TEXT = "Read this text:\n\n{context}\n\nAnswer from the text: {question}"
@@ -76,7 +76,7 @@ class Reader:
 
         def store(group: list[int], texts: list[str], counts: list[int], seconds: float) -> None:
             for at, text, count in zip(group, texts, counts, strict=True):
-                self._store(keys[todo[at]], without_cues(text), sizes[at], count, seconds / len(group))
+                self._store(keys[todo[at]], without_thought(without_cues(text)), sizes[at], count, seconds / len(group))
 
         generate(
             self.model, self.tokenizer, [prompts[at] for at in todo], self.max_new_tokens, label=system, done=store

@@ -18,6 +18,7 @@ PALETTE = (
     "#882255", "#ddcc77", "#332288", "#44aa99", "#999933", "#aa4499",
 )  # fmt: skip
 OTHER = "#b8bcc2"
+BY_RULES = ("name", "phrase", "")  # kinds that say nothing to a reader
 TOOLTIP_SENTENCES = 5
 TOOLTIP_COLUMNS = 72  # characters per line: vis-network does not wrap plain text
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
@@ -86,7 +87,8 @@ def graph_page(
     """Draw the graph as one HTML page that loads nothing from elsewhere.
 
     Colour is the community at level 0, the twelve largest have one of their own; size is the degree; hovering shows
-    the description and the dated evidence. Positions are computed here, so the same graph gives the same page.
+    the dated evidence, and what a model wrote: the type of an entity, and the description. Positions are computed
+    here, so the same graph gives the same page.
 
     Args:
         entities: nodes; each with its evidence.
@@ -116,7 +118,7 @@ def graph_page(
         network.add_node(
             entity.id,
             label=_inert(entity.name),
-            title=_tooltip(entity.name, entity.evidence),
+            title=_tooltip(_heading(entity), entity.evidence),
             color=colours.get(entity.id, OTHER),
             size=8 + 3 * degree[entity.id] ** 0.5,
             shape="dot",
@@ -125,7 +127,8 @@ def graph_page(
         )
     names = {entity.id: entity.name for entity in drawn}
     for link in links:
-        title = _tooltip(f"{names[link.source]} \u2013 {names[link.target]}", link.evidence)
+        told = f"{names[link.source]} \u2013 {names[link.target]}"
+        title = _tooltip(told + _written(link), link.evidence)
         network.add_edge(link.source, link.target, title=title, width=min(6.0, link.weight**0.5), color="#d0d4da")
     network.set_options(
         '{"physics":{"enabled":false},"layout":{"improvedLayout":false,"randomSeed":1},'
@@ -167,6 +170,17 @@ def _positions(drawn: Sequence[Entity], links: Sequence[Relationship], seed: int
     placed = networkx.spring_layout(graph, seed=seed, iterations=100, k=spread)
     scale = 75 * max(1, len(drawn)) ** 0.5
     return {node: (round(float(x) * scale, 1), round(float(y) * scale, 1)) for node, (x, y) in placed.items()}
+
+
+def _heading(entity: Entity) -> str:
+    kind = "" if entity.kind in BY_RULES else f" ({entity.kind})"
+    return f"{entity.name}{kind}{_written(entity)}"
+
+
+def _written(thing: Entity | Relationship) -> str:
+    """A description that is no repetition of the evidence, on lines of its own."""
+    quoted = not thing.evidence or thing.evidence[0].text in thing.description
+    return "" if not thing.description or (quoted and thing.evidence) else f"\n\n{_wrapped(thing.description)}"
 
 
 def _tooltip(heading: str, evidence: Sequence[Sentence]) -> str:

@@ -146,6 +146,10 @@ class BlindJudging:
         judged = self.choices()
         return [pair_id for pair_id in self.pairs if pair_id not in judged]
 
+    def told(self) -> str:
+        """One line of plain text: how far the judging is."""
+        return f"{len(self.choices())} of {len(self.pairs)} pairs judged"
+
     def verdicts(self) -> list[Verdict]:
         """The person's verdicts with the systems named, criterion "overall", judge "person"."""
         found = []

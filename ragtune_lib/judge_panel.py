@@ -119,7 +119,7 @@ class JudgePanel(widgets.VBox):
 
     def summary(self) -> str:
         """One line of plain text: how far the judging is."""
-        line = f"{len(self.judging.choices())} of {len(self.ids)} pairs judged"
+        line = self.judging.told()
         unread = len(self.judging.problems)
         return f"{line}; {unread} lines of {self.judging.path.name} not used" if unread else line
 

@@ -81,7 +81,7 @@ SECTIONS = (
     Section(
         "graph",
         "The entity graph",
-        "Names and noun phrases of the documents, joined where one sentence names both. Colour is the community, size "
+        "What the documents name, joined where a sentence or a model connects both. Colour is the community, size "
         "the number of neighbours; point at a node for its sentences.",
         parts.graph,
     ),

@@ -11,8 +11,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from ragtune_lib.judge import JUDGE
+from ragtune_lib.page_html import details as _details
+from ragtune_lib.page_html import figure as _figure
+from ragtune_lib.page_html import table as _table
+from ragtune_lib.page_judge import judge_model
 from ragtune_lib.records import (
     Answer,
     Chunk,
@@ -28,11 +33,8 @@ from ragtune_lib.records import (
     Verdict,
     WinRate,
 )
-from ragtune_lib.store import content_id, read_records
+from ragtune_lib.store import read_records
 from ragtune_lib.verdict_view import SYSTEM_NAMES, pick_examples, reading
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 Record = TypeVar("Record")
 SYSTEM = "rag_tuned"
@@ -42,26 +44,33 @@ COMMUNITIES_SHOWN = 12
 
 
 def verdict(folder: Path) -> str:
-    """The headline in words, and one sentence for each other opponent."""
+    """The headline in words, and one sentence for each opponent and scope; of several judges one after the other."""
     rates = _records(folder, "win_rates.jsonl", WinRate)
     mine = [rate for rate in rates if (rate.system, rate.criterion) == (SYSTEM, "overall")]
-    judges = ", ".join(sorted({rate.judge for rate in mine})) or "none"
-    lines = "".join(f"<li>{_bold(reading(rate))}</li>" for rate in mine if rate.scope != "unanswerable")
+    judges = list(dict.fromkeys(rate.judge for rate in mine)) or ["none"]
+    blocks = "\n".join(_judge_verdict(mine, judge) for judge in judges)
+    return f"{blocks}\n<p>{html.escape(_question_note(folder))}</p>"
+
+
+def _judge_verdict(rates: Sequence[WinRate], judge: str) -> str:
+    own = [rate for rate in rates if rate.judge == judge]
+    lines = "".join(f"<li>{_bold(reading(rate))}</li>" for rate in own if rate.scope != "unanswerable")
     return (
-        f'<div class="verdict"><p><strong>{html.escape(headline(rates))}</strong></p>'
-        f"<p>{html.escape(_judged_by(judges))}</p></div>\n<ul>{lines}</ul>\n<p>{html.escape(_question_note(folder))}</p>"
+        f'<div class="verdict"><p><strong>{html.escape(headline(own, judge))}</strong></p>'
+        f"<p>{html.escape(_judged_by(judge))}</p></div>\n<ul>{lines}</ul>"
     )
 
 
-def headline(rates: Sequence[WinRate]) -> str:
+def headline(rates: Sequence[WinRate], judge: str = JUDGE) -> str:
     """Whether the tuned model, from memory alone, beats VanillaRAG; says plainly when that is not shown.
 
     A lead counts as shown when the interval lies above 0.5, as lost when it lies below.
+    Other judges have no part in it.
     """
     found = {
         rate.scope: rate
         for rate in rates
-        if (rate.system, rate.baseline, rate.criterion) == (SYSTEM, OPPONENT, "overall") and rate.n
+        if (rate.system, rate.baseline, rate.criterion, rate.judge) == (SYSTEM, OPPONENT, "overall", judge) and rate.n
     }
     sentences = [_headline_sentence(found[scope]) for scope in ("local", "global") if scope in found]
     return " ".join(sentences) or "No question of this run compares the tuned model with VanillaRAG."
@@ -76,10 +85,10 @@ def _headline_sentence(rate: WinRate) -> str:
     return f"On {rate.scope} questions this run does not show that either is better {figures}."
 
 
-def _judged_by(judges: str) -> str:
-    if judges == "reference":
+def _judged_by(judge: str) -> str:
+    if judge == JUDGE:
         return "Judge: the reference judge, which counts facts, support and directness. It is not an LLM's opinion."
-    return f"Judge: {judges}."
+    return f"Judge: {judge}. Overall is the mean over its rubric's criteria, controls left out."
 
 
 def _question_note(folder: Path) -> str:
@@ -108,8 +117,12 @@ def win_rates(folder: Path) -> str:
         for rate in rates
     ]  # fmt: skip
     head = ("system", "against", "scope", "criterion", "rate", "95 % interval", "n", "ties", "unreadable", "judge")
-    charts = _figure(plot_win_rates(rates, SYSTEM, "overall")) + _figure(plot_verdict_shares(rates, SYSTEM, "overall"))
-    return charts + _details("All pairs of systems and all criteria", _table(head, rows, "A tie counts as half a win."))
+    judges = dict.fromkeys(rate.judge for rate in rates)
+    by_judge = [[rate for rate in rates if rate.judge == judge] for judge in judges]
+    plots = (plot_win_rates, plot_verdict_shares)
+    charts = "".join(_figure(plot(own, SYSTEM, "overall")) for own in by_judge or [[]] for plot in plots)
+    every = _details("All pairs of systems and all criteria", _table(head, rows, "A tie counts as half a win."))
+    return charts + every + judge_model(folder, SYSTEM)
 
 
 def scores(folder: Path) -> str:
@@ -134,10 +147,12 @@ def answers(folder: Path) -> str:
         given.setdefault(answer.question_id, []).append(answer)
     outcome = {"a": "won against", "b": "lost to", "tie": "tied with", "invalid": "could not be compared with"}
     blocks = []
-    for picked in pick_examples(verdicts, SYSTEM):
+    judges = list(dict.fromkeys(one.judge for one in verdicts))
+    for picked in [one for judge in judges for one in pick_examples(verdicts, SYSTEM, judge)]:
         question = questions[picked.question_id]
         rows = [(_system(answer.system), answer.text) for answer in _in_order(given.get(question.id, []))]
-        caption = f"The tuned model {outcome[picked.winner]} {_system(picked.system_b)}."
+        by = f", says {picked.judge}" if len(judges) > 1 else ""
+        caption = f"The tuned model {outcome[picked.winner]} {_system(picked.system_b)}{by}."
         blocks.append(
             f"<h3>{html.escape(question.question)}</h3><p>Reference ({html.escape(question.scope)}): "
             f"{html.escape(question.answer)}</p>" + _table(("system", "answer"), rows, caption)
@@ -188,7 +203,7 @@ def pairs(folder: Path) -> str:
         _figure(plot_pairs(made, kept))
         + f"<p>A person has seen {seen:,} of {len(made):,} pairs. Pairs that nobody has decided are used when they "
         f" pass the checks. Questions written by: {written or 'nobody'}.</p>"
-        + _table(("check", "effect", "findings"), rows, "What the mechanical checks found.")
+        + _table(("check", "effect", "findings"), rows, "What the checks found.")
         + "<h3>A few of each kind</h3>"
         + cards
     )
@@ -292,42 +307,6 @@ def _records(folder: Path, name: str, kind: type[Record]) -> list[Record]:
 
 def _json(folder: Path, name: str) -> Any:
     return json.loads((folder / name).read_text(encoding="utf-8"))
-
-
-def _figure(figure: go.Figure) -> str:
-    """A chart without plotly.js, which the page holds once."""
-    name = f"chart-{content_id(figure.to_json())}"  # not a random one: the same artifacts give the same page
-    options = {"displaylogo": False, "responsive": True}
-    return figure.to_html(full_html=False, include_plotlyjs=False, include_mathjax=False, div_id=name, config=options)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]], caption: str = "") -> str:
-    """An accessible table; cells are escaped, numbers set to the right, nested values shown as JSON."""
-    top = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in head)
-    body = "".join(f"<tr>{_row(row)}</tr>" for row in rows)
-    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
-    return f'<div class="scroll"><table>{title}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _row(cells: Sequence[Any]) -> str:
-    first, *others = [_cell(cell) for cell in cells]
-    numbers = [isinstance(cell, int | float) and not isinstance(cell, bool) for cell in cells[1:]]
-    return f'<th scope="row">{first}</th>' + "".join(
-        f'<td class="number">{cell}</td>' if number else f"<td>{cell}</td>"
-        for cell, number in zip(others, numbers, strict=True)
-    )
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.4g}"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return html.escape(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-
-
-def _details(title: str, body: str) -> str:
-    return f"<details><summary>{html.escape(title)}</summary>{body}</details>"
 
 
 def _bold(markdown: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 from ragtune_lib.generate import Decoder, batches_by_length, stop_ids
 from ragtune_lib.models import chat_prompt, progress
 from ragtune_lib.support import abstains
-from ragtune_lib.training_set import without_cues
+from ragtune_lib.training_set import without_cues, without_thought
 
 FITS = "A note: {recital}\nA question that this note answers:"
 # chosen, as the number of passes in training, on questions about the sample journal that are not its held-out ones:
@@ -170,7 +170,8 @@ def _compared(
     base: Any, tokenizer: Any, questions: Sequence[str], said: Sequence[tuple[int, Sequence[int], float]]
 ) -> list[list[Recital]]:
     """Recitals per question; `said` has the question's position, token ids and log probability of each."""
-    texts = [without_cues(tokenizer.decode(ids, skip_special_tokens=True).strip()) for _, ids, _ in said]
+    whole = [tokenizer.decode(ids, skip_special_tokens=True).strip() for _, ids, _ in said]
+    texts = [without_thought(without_cues(text)) for text in whole]
     contexts = [tokenizer(FITS.format(recital=text), add_special_tokens=False)["input_ids"] for text in texts]
     asked = [tokenizer(f" {text}", add_special_tokens=False)["input_ids"] for text in questions]
     fits = log_likelihood(base, tokenizer, [(ids, asked[at]) for (at, *_), ids in zip(said, contexts, strict=True)])

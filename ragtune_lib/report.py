@@ -26,6 +26,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ragtune_lib.llm.calls import OPENAI_KEY, parse_spec
 from ragtune_lib.runfile import NOTEBOOKS, Run, input_hashes, project_path, read_run_file, stage_parameters
 from ragtune_lib.stages import STAGES, Stage, hashes, holds, module_hashes, stage_key
 from ragtune_lib.store import ROOT, content_id, read_lines, run_folder, write_json, write_text
@@ -38,10 +39,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `ragtune`.
 
     Returns:
-        0 when the report is written, 1 when a stage failed, 2 for a mistake in what was asked for.
+        0 when the report is written or the plan is told, 1 when a stage failed, 2 for a mistake in what was asked for.
     """
     arguments = _parser().parse_args(argv)
     try:
+        if arguments.command == "plan":
+            from ragtune_lib.plan import told_plan
+
+            text, whole = told_plan(asked_run(arguments), _say)
+            _say(text)
+            return int(not whole)
         return run_report(asked_run(arguments))
     except ValueError as error:
         return _say(f"error: {error}", 2)
@@ -53,18 +60,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ragtune", description="Documents to a tuned memory and a win-rate report.")
-    report = parser.add_subparsers(required=True).add_parser("report", help="run the notebooks and write report.html")
-    report.add_argument("run_file", nargs="?", type=Path, metavar="RUNFILE", help="e.g. notebooks/runs/journal.yaml")
-    report.add_argument("--documents", type=Path, metavar="FOLDER", help="your own files")
-    report.add_argument("--questions", type=Path, metavar="FILE", help="held-out questions; generated when left out")
-    report.add_argument("--run", metavar="NAME", help="folder under outputs/")
-    report.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NOTEBOOK.PARAMETER=VALUE",
-        help="e.g. 05_finetune.epochs=2; what is not set keeps the notebook's own default",
-    )
+    commands = parser.add_subparsers(required=True, dest="command")
+    for name, what in (
+        ("report", "run the notebooks and write report.html"),
+        ("plan", "say whether a run file works and what its models will cost; nothing is sent, nothing is trained"),
+    ):
+        command = commands.add_parser(name, help=what, description=what)
+        command.add_argument("run_file", nargs="?", type=Path, metavar="RUNFILE", help="e.g. notebooks/runs/news.yaml")
+        command.add_argument("--documents", type=Path, metavar="FOLDER", help="your own files")
+        command.add_argument("--questions", type=Path, metavar="FILE", help="held-out questions; generated without it")
+        command.add_argument("--run", metavar="NAME", help="folder under outputs/")
+        command.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="NOTEBOOK.PARAMETER=VALUE",
+            help="e.g. 05_finetune.epochs=2; what is not set keeps the notebook's own default",
+        )
     return parser
 
 
@@ -120,6 +132,8 @@ def run_report(run: Run, notebooks: Path = NOTEBOOKS, stages: Sequence[Stage] = 
     folder = run_folder(run.run)
     with locked(folder):
         state = _read_state(folder)
+        for note in missing_keys(parameters):
+            _say(note)
         for stage in stages:
             notebook = notebooks / f"{stage.name}.ipynb"
             key = stage_key(stage, notebook, parameters[stage.name], folder, inputs)
@@ -146,6 +160,15 @@ def locked(folder: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise ValueError(f"another `ragtune report` is at work in {folder}: wait for it, or use --run") from error
         yield
+
+
+def missing_keys(parameters: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What to say about models of OpenAI without a key: no error, since a run whose replies are kept needs none."""
+    specs = {values.get(name, "") for values in parameters.values() for name in ("teacher", "judge")}
+    wanted = sorted(spec for spec in specs if spec and parse_spec(spec).key_variable == OPENAI_KEY)
+    if not wanted or os.environ.get(OPENAI_KEY, "").strip():
+        return []
+    return [f"note: {OPENAI_KEY} is not set; a stage that has to ask {' or '.join(wanted)} will stop there"]
 
 
 def _read_state(folder: Path) -> dict[str, Any]:

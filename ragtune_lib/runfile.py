@@ -7,15 +7,23 @@ the nearest one.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ragtune_lib.llm.calls import parse_spec
+from ragtune_lib.llm.cost import price_of
 from ragtune_lib.stages import STAGES, Stage, parameter_types, tree_hash
 from ragtune_lib.store import ROOT
 
 NOTEBOOKS = ROOT / "notebooks"
+MODELS = ("student", "teacher", "judge")  # what each is asked for is in the notebooks
+KINDS = {
+    "run": "str", "documents": "str", "questions": "str", "seed": "int", **dict.fromkeys(MODELS, "str"),
+    "budget": "float", "workers": "int", "notebooks": "dict",
+}  # fmt: skip
 PLAIN_TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}
 
 
@@ -28,12 +36,16 @@ class Run:
     questions: str = ""  # held-out questions file; "" has them generated
     seed: int | None = None  # None leaves each notebook's own default
     student: str | None = None  # the model that is tuned; None likewise
+    teacher: str | None = None  # spec of the model that reads the text and writes pairs and questions; "" for rules
+    judge: str | None = None  # spec of the model that reads pairs and compares answers; "" for rules alone
+    budget: float | None = None  # US dollars that teacher and judge may cost in this run; None for no limit
+    workers: int | None = None  # calls to a server at a time
     notebooks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def common(self) -> dict[str, Any]:
         """Parameters that each notebook gets which has them."""
         values = {"run": self.run, "documents": self.documents, "questions": self.questions, "interactive": False}
-        optional = {"seed": self.seed, "student": self.student}
+        optional = {name: getattr(self, name) for name in ("seed", *MODELS, "budget", "workers")}
         return values | {name: value for name, value in optional.items() if value is not None}
 
 
@@ -58,13 +70,12 @@ def read_run_file(path: Path) -> Run:
         raise ValueError(f"{path}: {error}") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path}: expected `key: value` lines, at least `run` and `documents`")
-    kinds = {"run": "str", "documents": "str", "questions": "str", "seed": "int", "student": "str", "notebooks": "dict"}
     for name, value in values.items():
-        _known(str(name), list(kinds), f"{path}: key")
+        _known(str(name), list(KINDS), f"{path}: key")
         if name == "notebooks" and value is None:
             values = values | {name: {}}
         elif value is not None or name in ("run", "documents"):
-            _typed(value, kinds[name], f"{path}: {name}")
+            values = values | {name: _typed(value, KINDS[name], f"{path}: {name}")}
     missing = [name for name in ("run", "documents") if name not in values]
     if missing:
         raise ValueError(f"{path}: `{missing[0]}` is missing")
@@ -76,8 +87,8 @@ def stage_parameters(run: Run, notebooks: Path = NOTEBOOKS, stages: Sequence[Sta
 
     Raises:
         FileNotFoundError: if a notebook is missing.
-        ValueError: for an unknown notebook or parameter, with the nearest name and the list, or for a value that does
-            not fit the parameter's annotation.
+        ValueError: for an unknown notebook or parameter, with the nearest name and the list, for a value that does
+            not fit the parameter's annotation, or for a model that cannot be asked (see `check_models`).
     """
     names = [stage.name for stage in stages]
     for name, values in run.notebooks.items():
@@ -95,7 +106,37 @@ def stage_parameters(run: Run, notebooks: Path = NOTEBOOKS, stages: Sequence[Sta
             key: str(value) if (types[key], type(value)) == ("str", int) else value for key, value in values.items()
         }
         result[name] = {key: _typed(value, types[key], f"{name}.{key}") for key, value in values.items()}
+        check_models(result[name], name)
     return result
+
+
+def check_models(values: Mapping[str, Any], where: str) -> None:
+    """Refuse models that nobody can ask, before a stage that needs them has cost an hour.
+
+    Args:
+        values: parameters of one notebook.
+        where: for the message.
+
+    Raises:
+        ValueError: for a spec that is none, a student whose weights are not here, a budget that is no amount, or one
+            for a model without a known price.
+    """
+    specs = {}
+    for name in (*MODELS, "reader"):  # of baselines
+        if values.get(name):
+            try:
+                specs[name] = parse_spec(values[name])
+            except ValueError as error:
+                raise ValueError(f"{where}.{name}: {error}") from error
+    if "student" in specs and not specs["student"].local:
+        raise ValueError(f"{where}.student: {values['student']!r} is a server; what is tuned needs its weights here")
+    if "budget" not in values:
+        return
+    if not (values["budget"] > 0 and math.isfinite(values["budget"])):
+        raise ValueError(f"{where}.budget: {values['budget']} is no amount above 0; leave it out for no limit")
+    for name, spec in specs.items():
+        if price_of(spec) is None:
+            raise ValueError(f"{where}.{name}: {spec.name} has no price, so no budget: add it to data/prices.yaml")
 
 
 def _known(name: str, names: Sequence[str], what: str) -> None:

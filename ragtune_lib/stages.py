@@ -68,8 +68,8 @@ STAGES = (
     ),
     Stage(
         "07_judge",
-        ("questions.jsonl", "answers.jsonl", "chunks.jsonl", "documents.jsonl"),
-        ("verdicts.jsonl", "win_rates.jsonl", "scores.json"),
+        ("questions.jsonl", "answers.jsonl", "chunks.jsonl", "documents.jsonl", "human_verdicts.jsonl"),
+        ("verdicts.jsonl", "win_rates.jsonl", "scores.json", "judge_calls.jsonl", "judge_statistics.json"),
     ),
 )
 
@@ -151,10 +151,19 @@ def parameter_types(notebook: Path) -> dict[str, str]:
     It reads what `papermill.inspect_notebook` reads (a test compares the two) without papermill's four seconds of
     imports, so that a run with nothing to do ends at once.
     """
+    return {line.target.id: ast.unparse(line.annotation) for line in _parameters(notebook)}
+
+
+def parameter_defaults(notebook: Path) -> dict[str, Any]:
+    """Names and default values of the same cell."""
+    return {line.target.id: ast.literal_eval(line.value) for line in _parameters(notebook)}
+
+
+def _parameters(notebook: Path) -> list[ast.AnnAssign]:
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     tagged = [cell for cell in cells if "parameters" in cell.get("metadata", {}).get("tags", [])]
     lines = ast.parse("".join(tagged[0]["source"])).body if tagged else []
-    return {line.target.id: ast.unparse(line.annotation) for line in lines if isinstance(line, ast.AnnAssign)}
+    return [line for line in lines if isinstance(line, ast.AnnAssign)]
 
 
 def module_hashes(source: str, library: Path = LIBRARY) -> dict[str, str]:

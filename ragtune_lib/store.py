@@ -42,15 +42,24 @@ def file_hash(path: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def run_folder(run: str) -> Path:
-    """Folder of one run below `outputs/` (or below $RAGTUNE_OUTPUTS), made when it is missing.
+def run_path(run: str) -> Path:
+    """Where the folder of a run is, below `outputs/` (or below $RAGTUNE_OUTPUTS), whether or not it is there.
 
     Raises:
         ValueError: if `run` is not a plain name (letters, digits, dot, dash, underscore).
     """
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", run):
         raise ValueError(f"run name {run!r}: use letters, digits, '.', '-' and '_' only, e.g. run=my-notes")
-    folder = Path(os.environ.get("RAGTUNE_OUTPUTS") or ROOT / "outputs") / run
+    return Path(os.environ.get("RAGTUNE_OUTPUTS") or ROOT / "outputs") / run
+
+
+def run_folder(run: str) -> Path:
+    """Folder of one run, made when it is missing; see `run_path`.
+
+    Raises:
+        ValueError: likewise.
+    """
+    folder = run_path(run)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -220,9 +220,10 @@ def absent_pairs(units: Sequence[Sentence], entities: Sequence[Entity], settings
     chooser = random.Random(settings.seed + 2)
     known = {word for unit in units for word in content_words(unit.text)}
     attributes = [attribute for attribute in ABSENT_ATTRIBUTES if not content_words(attribute) & known]
+    named = [entity for entity in entities if entity.kind == "person"] or entities  # the rules do not know persons
     people = [
         entity.name
-        for entity in sorted(entities, key=lambda entity: (-len(entity.evidence), entity.id))
+        for entity in sorted(named, key=lambda entity: (-len(entity.evidence), entity.id))
         if entity.kind != "phrase"
     ]
     asked = [(name, attribute) for name in people[:40] for attribute in attributes]

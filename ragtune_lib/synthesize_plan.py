@@ -37,6 +37,9 @@ from ragtune_lib.store import content_id
 from ragtune_lib.synthesize import make_pair
 
 STAGE = "03_synthesize"
+GENERATORS = (  # of the paper
+    "entity_template", "entity_cot", "relation_template", "relation_cot", "local_entity", "local_relation",
+)  # fmt: skip
 MEMBERS = 40  # names of a community that its writer is shown, those in most chunks first
 
 
@@ -58,6 +61,23 @@ class Generators:
     question_tokens: int = 800  # of the first pass over a chunk
     temperature: float = 0.0
     seed: int = 17  # for the question forms, and as the number of the draw
+
+
+def chosen_generators(names: str, **settings: object) -> Generators:
+    """Settings from one string: the generators of the paper that it names are on, the others off.
+
+    Args:
+        names: separated by blanks or commas.
+        **settings: other fields of `Generators`.
+
+    Raises:
+        ValueError: for a name that is none of the six.
+    """
+    asked = names.replace(",", " ").split()
+    unknown = [name for name in asked if name not in GENERATORS]
+    if unknown:
+        raise ValueError(f"generator {unknown[0]!r} is unknown; known: {', '.join(GENERATORS)}")
+    return Generators(**{name: name in asked for name in GENERATORS}, **settings)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)

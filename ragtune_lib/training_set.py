@@ -7,7 +7,7 @@ import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ragtune_lib.checks import QUOTED
 from ragtune_lib.models import chat_prompt, has_token
@@ -26,13 +26,13 @@ def target_text(pair: QAPair, form: Form) -> str:
     Args:
         pair: a question-answer pair.
         form: "evidence_then_answer" recalls the source and ends with the answer, where the source does not already
-            end the thought; "evidence" recalls the source alone; "answer" leaves the reasoning out. Where a pair has
-            cues, they stand before what is recalled. The other three are for thoughts that a teacher wrote: "plain"
-            puts a blank line between thought and answer (the published code has nothing there); "think" puts the
-            thought between `<think>` and `</think>`, as reasoning models do; "raft" writes "##Reason: ..." and
-            "##Answer: ..." with quotations between ##begin_quote## and ##end_quote## and without cues (RAFT,
-            arXiv 2403.10131). A pair without a thought is its answer alone, but in "raft", where the head of the
-            answer stays.
+            end the thought; "evidence" recalls the source alone (a thought in its writer's own words is no source:
+            such a pair is as in "plain"); "answer" leaves the reasoning out. Where a pair has cues, they stand before
+            what is recalled. The other three are for thoughts that a teacher wrote: "plain" puts a blank line between
+            thought and answer (the published code has nothing there); "think" puts the thought between `<think>` and
+            `</think>`, as reasoning models do; "raft" writes "##Reason: ..." and "##Answer: ..." with quotations
+            between ##begin_quote## and ##end_quote## and without cues (RAFT, arXiv 2403.10131). A pair without a
+            thought is its answer alone, but in "raft", where the head of the answer stays.
     """
     if form == "raft":
         reason = f"##Reason: {_with_quotes(pair)}\n" if pair.reasoning else ""
@@ -42,7 +42,7 @@ def target_text(pair: QAPair, form: Form) -> str:
     recalled = f"{pair.cues}{AFTER_CUES}{pair.reasoning}" if pair.cues else pair.reasoning
     if form == "think":
         return f"<think>\n{recalled}\n</think>\n\n{pair.answer}"
-    if form == "plain":
+    if form == "plain" or (form == "evidence" and pair.kind in REASONED):
         return recalled if pair.answer in (pair.reasoning, "") else f"{recalled}\n\n{pair.answer}"
     if form == "evidence" or pair.answer in (pair.reasoning, "") or pair.reasoning.endswith(pair.answer):
         return recalled
@@ -88,7 +88,12 @@ def make_examples(
         form: see `target_text`.
         validation_facts: how many wordings to hold out; never more than a tenth of all pairs.
         seed: for the choice.
+
+    Raises:
+        ValueError: for a form that is none.
     """
+    if form not in get_args(Form):
+        raise ValueError(f"form {form!r}: choose one of {', '.join(get_args(Form))}")
     wordings: dict[str, list[QAPair]] = defaultdict(list)
     for pair in pairs:
         wordings[pair.fact_id].append(pair)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 
+from ragtune_lib.judge import JUDGE
 from ragtune_lib.records import Answer, Question, Verdict, WinRate
 from ragtune_lib.score import sign_test, wins_and_losses
 
@@ -51,11 +52,16 @@ def reading(rate: WinRate) -> str:
 
 
 def readings(rates: Sequence[WinRate], system: str, criterion: str = "overall") -> str:
-    """A Markdown list with one reading for each baseline and scope of one system."""
+    """A Markdown list with one reading for each baseline and scope of one system; of several judges a list each."""
     chosen = [rate for rate in rates if (rate.system, rate.criterion) == (system, criterion)]
     if not chosen:
         return f"No verdicts for {system_name(system)} by {html.escape(criterion)}."
-    return "\n".join(f"- {reading(rate)}" for rate in chosen)
+    judges = list(dict.fromkeys(rate.judge for rate in chosen))
+    lists = ["\n".join(f"- {reading(rate)}" for rate in chosen if rate.judge == judge) for judge in judges]
+    if len(judges) == 1:
+        return lists[0]
+    told = zip(judges, lists, strict=True)
+    return "\n\n".join(f"Judge: {html.escape(judge)}\n\n{readings_of_judge}" for judge, readings_of_judge in told)
 
 
 def score_table(scores: Sequence[dict]) -> list[dict]:
@@ -70,13 +76,14 @@ def score_table(scores: Sequence[dict]) -> list[dict]:
     return list(table.values())
 
 
-def pick_examples(verdicts: Sequence[Verdict], system: str) -> list[Verdict]:
+def pick_examples(verdicts: Sequence[Verdict], system: str, judge: str = JUDGE) -> list[Verdict]:
     """One overall win, one loss and one tie of a system, as far as there are any; the first of each in file order.
 
     The first baseline that the system was compared with is preferred. A tie in which both cover a fact says more than
-    one in which both fail, so such a tie is preferred too.
+    one in which both fail, so such a tie is preferred too. Only verdicts of one judge are looked at.
     """
-    mine = [verdict for verdict in verdicts if (verdict.system_a, verdict.criterion) == (system, "overall")]
+    wanted = (system, "overall", judge)
+    mine = [verdict for verdict in verdicts if (verdict.system_a, verdict.criterion, verdict.judge) == wanted]
     mine = sorted(mine, key=lambda verdict: verdict.system_b != mine[0].system_b)
     picked = []
     for winner in ("a", "b", "tie"):

@@ -48,3 +48,11 @@ def teacher(folder, reply=None, name="teacher"):
 def by_kind(calls):
     """How many calls wanted which fields."""
     return Counter(asks(call) for call in calls)
+
+
+YES_SCHEMA = {
+    "type": "object",
+    "properties": {"ok": {"type": "boolean"}},
+    "required": ["ok"],
+    "additionalProperties": False,
+}

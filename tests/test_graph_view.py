@@ -1,5 +1,6 @@
 import html
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -131,3 +132,16 @@ def test_the_card_escapes_every_text_and_names_a_missing_source():
     assert "<script" not in card
     assert "<img" not in card
     assert "&lt;gone&gt; is missing" in card
+
+
+def test_hovering_shows_what_a_model_wrote_and_repeats_no_evidence():
+    by_rules = graph_page([an_entity(1), an_entity(2)], [a_link(1, 2)], [])
+    assert "(name)" not in by_rules
+    assert by_rules.count("Ilse sang.") == 2  # once for each entity
+    typed = replace(an_entity(1), kind="person", description="Ilse is a singer from Halden.")
+    link = replace(a_link(1, 2), description="They sing in one choir.", evidence=())
+    page = graph_page([typed, an_entity(2)], [link], [])
+    assert "Ilse (person)\\n\\nIlse is a singer from Halden.\\n\\n9 March 2025: Ilse sang." in page
+    assert "They sing in one choir." in page
+    hostile = replace(typed, kind=HOSTILE, description=HOSTILE)
+    assert "<script>alert" not in graph_page([hostile], [], [])

@@ -8,6 +8,8 @@ from itertools import pairwise
 
 import pytest
 
+from ragtune_lib.judge_llm import Judged, verdicts
+from ragtune_lib.judge_summary import summarize
 from ragtune_lib.page import SECTIONS, report_page
 from ragtune_lib.page_parts import headline
 from ragtune_lib.records import (
@@ -18,6 +20,7 @@ from ragtune_lib.records import (
     Document,
     Entity,
     Flag,
+    JudgeCall,
     Problem,
     QAPair,
     Question,
@@ -27,7 +30,7 @@ from ragtune_lib.records import (
     Verdict,
     WinRate,
 )
-from ragtune_lib.store import write_json, write_records, write_text
+from ragtune_lib.store import read_records, write_json, write_records, write_text
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'"
 SYSTEMS = ("base", "vanilla_rag", "long_context", "rag_tuned", "rag_tuned_rag")
@@ -182,3 +185,45 @@ def test_the_headline_says_what_the_interval_allows():
     assert "loses to VanillaRAG on global questions" in headline([lost])
     assert headline([replace(won, n=0), other]).startswith("No question of this run compares")
     assert "beats" not in headline([replace(won, low=0.5)])  # 0.5 itself is no lead
+
+
+MODEL = "openai:<b>gpt</b> (paper)"
+
+
+def test_two_judges_stand_beside_each_other_and_are_never_mixed(folder):
+    lost = replace(RATE, judge=MODEL, rate=0.2, low=0.1, high=0.3)
+    reference = read_records(folder / "win_rates.jsonl", WinRate)
+    write_records(folder / "win_rates.jsonl", [*reference, lost])
+    assert "beats VanillaRAG on local questions (win rate 0.80" in headline([*reference, lost])
+    assert "loses to VanillaRAG on local questions (win rate 0.20" in headline([*reference, lost], MODEL)
+    verdict = Verdict("q1", "local", "overall", "rag_tuned", "vanilla_rag", "b", 0.0, 1.0, MODEL)
+    write_records(folder / "verdicts.jsonl", [*read_records(folder / "verdicts.jsonl", Verdict), verdict])
+    page = without_plotly(report_page(folder))
+    assert page.count('<div class="verdict">') == 2
+    assert "It is not an LLM" in page
+    escaped = "openai:&lt;b&gt;gpt&lt;/b&gt; (paper)"
+    assert f"The tuned model lost to VanillaRAG, says {escaped}." in page
+    assert "The tuned model won against VanillaRAG, says reference." in page
+    assert "<b>gpt" not in re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+
+
+def test_a_judge_model_s_statistics_are_shown_where_there_are_any(folder):
+    bare = report_page(folder)
+    empty = ("mean_win_rates", "positions", "length_controlled", "bradley_terry", "published", "flaws", "agreement")
+    write_json(folder / "judge_statistics.json", {name: [] for name in empty})
+    assert report_page(folder) == bare
+    calls = [
+        JudgeCall("q1", "local", "insight", "rag_tuned", "base", order, at, "a", HOSTILE, 2, 3, MODEL)
+        for at, order in enumerate(("ab", "ba"))
+    ]
+    person = [Verdict("q1", "local", "overall", "rag_tuned", "base", "a", 1.0, 0.0, "person")]
+    answers = read_records(folder / "answers.jsonl", Answer)
+    judged = Judged(tuple(calls), tuple(verdicts(calls)), ())
+    published = [replace(judged.verdicts[0], judge="m (as published)", winner="b", value_a=0.0, value_b=1.0)]
+    write_json(folder / "judge_statistics.json", summarize(judged, [], answers, published, person, samples=20))
+    page = without_plotly(report_page(folder))
+    for words in ("length, place, ranking", "Holm", "What the published judge would have said", "Do the judges agree?"):
+        assert words in page, words
+    assert page.count("plotly-graph-div") == bare.count("plotly-graph-div") + 3
+    assert not [tag for tag, attributes in Elements(page).found if tag == "img" or "onerror" in attributes]
+    assert "null" not in re.findall(r"<table>.*?</table>", page, flags=re.DOTALL)[-1]

@@ -14,8 +14,8 @@ import pytest
 
 from ragtune_lib import report
 from ragtune_lib.report import locked, main, run_report
-from ragtune_lib.runfile import Run, read_run_file, stage_parameters
-from ragtune_lib.stages import STAGES, Stage, module_hashes, stage_key, tree_hash, writer_of
+from ragtune_lib.runfile import Run, check_models, read_run_file, stage_parameters
+from ragtune_lib.stages import STAGES, Stage, module_hashes, parameter_defaults, stage_key, tree_hash, writer_of
 
 STAGES_TOY = (
     Stage("01_first", (), ("a.txt",), ("documents",)),
@@ -257,6 +257,10 @@ def test_each_notebook_gets_the_common_values_that_it_has_a_parameter_for(toy, r
         ("run: a\ndocuments: b\nseed: x\n", "seed: expected int"),
         ("- a\n", "key: value"),
         ("run: [a\n", "run.yaml"),
+        ("run: a\ndocuments: b\nteachr: embedded\n", "key 'teachr' is unknown; did you mean 'teacher'"),
+        ("run: a\ndocuments: b\njudge: [a]\n", "judge: expected str"),
+        ("run: a\ndocuments: b\nbudget: much\n", "budget: expected float"),
+        ("run: a\ndocuments: b\nworkers: 1.5\n", "workers: expected int"),
     ],
 )
 def test_a_broken_run_file_is_refused_by_name(tmp_path, text, message):
@@ -372,7 +376,7 @@ def test_prose_is_not_in_the_key(toy, tmp_path):
 def test_every_stage_reads_only_what_an_earlier_one_wrote_or_a_person():
     written = set()
     for stage in STAGES:
-        assert set(stage.reads) <= written | {"decisions.jsonl"}, stage.name
+        assert set(stage.reads) <= written | {"decisions.jsonl", "human_verdicts.jsonl"}, stage.name
         written |= set(stage.outputs)
     assert writer_of("pairs.jsonl") == "03_synthesize"
     assert writer_of("decisions.jsonl") == ""
@@ -389,3 +393,76 @@ def test_the_hash_of_a_folder_sees_names_and_contents_but_no_hidden_file(tmp_pat
     (folder / "questions.jsonl").unlink()
     (folder / "sub" / "a.md").rename(folder / "sub" / "b.md")
     assert tree_hash(folder) != before
+
+
+def test_teacher_judge_and_budget_reach_the_notebooks_that_ask_them(tmp_path):
+    path = tmp_path / "run.yaml"
+    models = "teacher: openai:gpt-4o-mini\njudge: embedded\nbudget: 5\nworkers: 2\n"
+    path.write_text(f"run: a\ndocuments: data/journal\n{models}notebooks:\n  04_curate: {{judge: ''}}\n")
+    values = stage_parameters(read_run_file(path))
+    names = ("teacher", "judge", "budget", "workers")
+    found = {stage: {name: own[name] for name in names if name in own} for stage, own in values.items()}
+    del found["06_answer"]  # asks neither of the two
+    paid = {"budget": 5.0, "workers": 2}
+    assert found == {
+        "01_documents": {},
+        "02_graph": {"teacher": "openai:gpt-4o-mini", **paid},
+        "03_synthesize": {"teacher": "openai:gpt-4o-mini", **paid},
+        "04_curate": {"teacher": "openai:gpt-4o-mini", "judge": "", **paid},
+        "05_finetune": {},
+        "07_judge": {"judge": "embedded", **paid},
+    }
+    assert isinstance(values["02_graph"]["budget"], float)
+
+
+def test_without_models_nothing_about_them_is_injected():
+    values = stage_parameters(Run("a", "data/journal"))
+    assert not [name for own in values.values() for name in own if name in ("teacher", "judge", "budget", "workers")]
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ({"teacher": "opnai:gpt-4o"}, "02_graph.teacher: 'opnai:gpt-4o' is no model spec"),
+        ({"judge": "plan:openai:gpt-4o"}, "04_curate.judge: 'plan:openai:gpt-4o' is no model spec"),
+        ({"judge": "https://key@host/v1:m"}, "no place for keys"),
+        ({"student": "openai:gpt-4o"}, "01_documents.student: 'openai:gpt-4o' is a server"),
+        ({"budget": 0.0}, "02_graph.budget: 0.0 is no amount above 0"),
+        ({"budget": float("nan")}, "02_graph.budget: nan is no amount"),
+        ({"budget": 1.0, "judge": "http://127.0.0.1:1/v1:mine"}, "04_curate.judge: .* has no price, so no budget"),
+        ({"notebooks": {"07_judge": {"judge": "a:b"}}}, "07_judge.judge: 'a:b' is no model spec"),
+    ],
+)
+def test_a_model_that_nobody_can_ask_is_refused_before_anything_runs(models, message, outputs):
+    with pytest.raises(ValueError, match=message):
+        run_report(Run("a", "data/journal", **models))
+    assert not list(outputs.iterdir())
+
+
+def test_a_reader_of_baselines_is_checked_like_the_others():
+    with pytest.raises(ValueError, match=r"06_answer\.reader: 'a:b' is no model spec"):
+        check_models({"reader": "a:b"}, "06_answer")
+
+
+def test_a_missing_key_is_said_at_the_start_and_stops_nothing(monkeypatch):
+    values = {"02_graph": {"teacher": "openai:gpt-4o-mini"}, "07_judge": {"judge": "embedded"}}
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    (note,) = report.missing_keys(values)
+    assert "OPENAI_API_KEY is not set" in note
+    assert "embedded" not in note
+    assert report.missing_keys({"07_judge": {"judge": "embedded"}, "05_finetune": {}}) == []
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    assert report.missing_keys(values) == []
+
+
+def test_the_reply_cache_is_no_part_of_a_stage_s_result():
+    assert not [stage.name for stage in STAGES if "calls.sqlite" in (*stage.reads, *stage.outputs)]
+    judge = next(stage for stage in STAGES if stage.name == "07_judge")
+    assert "human_verdicts.jsonl" in judge.reads  # a person's verdict makes the stage due
+    assert "stand_ins" not in module_hashes("from ragtune_lib.run_models import open_run_model")
+
+
+def test_defaults_are_read_as_they_are_written(toy):
+    assert parameter_defaults(toy / "02_second.ipynb") == {
+        "run": "journal", "interactive": True, "times": 2, "rate": 0.5
+    }  # fmt: skip

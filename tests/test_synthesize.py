@@ -379,3 +379,10 @@ def test_local_pairs_carry_the_cues_of_their_unit_and_others_none():
     own = {(unit.text, unit.chunk_id): cues for unit, cues in zip(UNITS, CUES, strict=True)}
     assert all(pair.cues == own[pair.reasoning, pair.evidence_ids[0]] for pair in LOCAL)
     assert not any(pair.cues for pair in [*GLOBAL, *DOCUMENTS, *ABSENT])
+
+
+def test_where_a_model_told_persons_apart_they_alone_are_asked_what_nobody_says():
+    typed = [replace(entity, kind="person" if entity is ENTITIES[0] else "event") for entity in ENTITIES]
+    pairs = absent_pairs(UNITS, typed, SETTINGS)
+    assert pairs
+    assert all(ENTITIES[0].name in pair.question for pair in pairs)

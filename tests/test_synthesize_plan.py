@@ -9,7 +9,7 @@ from tiny import CHUNKS, ENTITIES, RELATIONSHIPS, chunks_of, entities_of, relati
 from ragtune_lib.question_templates import ENTITY, OTHER, RELATION, entity_forms
 from ragtune_lib.records import Community, Entity
 from ragtune_lib.store import content_id
-from ragtune_lib.synthesize_plan import Generators, plan_synthesis
+from ragtune_lib.synthesize_plan import GENERATORS, Generators, chosen_generators, plan_synthesis
 
 TYPES = ("Person", "EVENT", "organization", "geo")
 SWITCHES = ("entity_template", "entity_cot", "relation_template", "relation_cot", "local_entity", "local_relation")
@@ -168,3 +168,12 @@ def test_nothing_gives_nothing():
     plan = plan_synthesis([], [], [], [], Generators())
     assert (plan.size, plan.pairs, plan.tasks, plan.problems) == (0, (), (), ())
     assert "0 pairs" in str(plan)
+
+
+def test_generators_are_switched_by_their_names():
+    chosen = chosen_generators("local_entity, entity_cot", community_questions=0, seed=3)
+    assert [name for name in GENERATORS if getattr(chosen, name)] == ["entity_cot", "local_entity"]
+    assert (chosen.community_questions, chosen.seed) == (0, 3)
+    assert not any(getattr(chosen_generators(""), name) for name in GENERATORS)
+    with pytest.raises(ValueError, match="'entity_cott' is unknown; known: entity_template"):
+        chosen_generators("entity_cott")

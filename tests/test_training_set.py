@@ -231,3 +231,17 @@ def test_a_shown_example_marks_what_is_learnt_and_escapes_what_it_says(tokenizer
     grey, black = re.fullmatch(r"<pre[^>]*><span[^>]*>(.*)</span><b>(.*)</b></pre>", page, re.DOTALL).groups()
     assert "&lt;script&gt;alert(1)&lt;/script&gt;?" in grey
     assert black == "&lt;/b&gt;&lt;img src=x onerror=y&gt; &amp; more&lt;|im_end|&gt;"
+
+
+def test_a_teacher_s_thought_is_no_evidence_so_its_answer_is_never_lost():
+    reasoned = replace(
+        SOLD, kind="entity_cot", reasoning="She had a stall. So it was jam that she sold.", answer="Jam."
+    )
+    assert target_text(reasoned, "evidence") == target_text(reasoned, "plain")
+    assert target_text(reasoned, "evidence").endswith("\n\nJam.")
+    assert target_text(SOLD, "evidence") == "Ilse sold jam. (6 May)"
+
+
+def test_a_misspelt_form_is_an_error_and_not_another_form():
+    with pytest.raises(ValueError, match=r"form 'thnik': choose one of .*think"):
+        make_examples([SOLD], "thnik")

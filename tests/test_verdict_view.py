@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 from ragtune_lib.records import Answer, Question, Verdict, WinRate
 from ragtune_lib.verdict_view import pick_examples, question_card, reading, readings, score_table
@@ -60,3 +61,14 @@ def test_the_score_table_has_one_row_for_each_system_and_scope():
     cell = "0.50 [0.25, 0.75] n=4"
     assert score_table(rows)[0] == {"system": "base", "scope": "local", "f1": cell, "em": cell}
     assert len(score_table(rows)) == 2
+
+
+def test_several_judges_have_lists_and_examples_of_their_own():
+    other = replace(rate(0.2, 0.1, 0.3), judge="m <b>")
+    text = readings([rate(0.8, 0.6, 0.9), other], "rag_tuned")
+    first, second = text.split("Judge: m &lt;b&gt;")
+    assert "win rate 0.80" in first and "win rate 0.20" not in first
+    assert "win rate 0.20" in second
+    found = [verdict(1, "a"), replace(verdict(2, "a"), judge="m"), replace(verdict(3, "b"), judge="m")]
+    assert [one.question_id for one in pick_examples(found, "rag_tuned")] == ["q1"]
+    assert [one.question_id for one in pick_examples(found, "rag_tuned", "m")] == ["q2", "q3"]

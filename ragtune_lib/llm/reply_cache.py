@@ -103,6 +103,11 @@ class ReplyCache:
             row = self._reader.execute(f"select {sums} from replies where model = ?", (model,)).fetchone()
         return Usage(*map(int, row))
 
+    def models(self) -> list[str]:
+        """Specs of all models with kept replies, sorted."""
+        with self._read_lock:
+            return [name for (name,) in self._reader.execute("select distinct model from replies order by model")]
+
     def note_batch(self, mark: str, endpoint: str, batch: str, keys: list[str]) -> None:
         """Remember a provider's batch; `batch` is "" from before it is handed in until its id is known."""
         with self._write_lock:

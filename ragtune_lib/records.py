@@ -317,7 +317,7 @@ class TrainConfig:
     rank: int = 32  # LoRA r
     alpha: int = 64  # LoRA scale; the update is multiplied by alpha / rank
     learning_rate: float = 4e-3
-    epochs: float = 1.0
+    epochs: float = 1.3
     batch_size: int = 8  # examples per optimizer step
     max_tokens: int = 1024  # longer examples are refused and counted, never cut
     warmup: float = 0.05  # share of all steps

@@ -1,8 +1,9 @@
 """The parts of the benchmarks that decide what is right: gold names, and the corpus of a million edges in small."""
 
+from benchmarks.extraction import gold_names, names_by_rules
+from benchmarks.million import made_mentions
+
 from ragtune_lib.graph import build_graph
-from tests.benchmarks.extraction import gold_names, names_by_rules
-from tests.benchmarks.million import made_mentions
 
 
 def row(text, *entities):

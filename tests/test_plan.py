@@ -4,6 +4,7 @@ import os
 import shutil
 from dataclasses import replace
 
+import cells
 import pytest
 
 from ragtune_lib.llm.calls import Reply
@@ -15,7 +16,6 @@ from ragtune_lib.run_models import CALLS, open_run_model
 from ragtune_lib.runfile import NOTEBOOKS, Run
 from ragtune_lib.stages import STAGES
 from ragtune_lib.store import ROOT, read_json, read_records, write_records
-from tests import cells
 
 FEW = {
     "03_synthesize": {"generators": "entity_template entity_cot local_entity", "community_questions": 0, "absent": 3},

@@ -1,13 +1,13 @@
 """The models of a run: one budget over all of them, stand-ins only where nothing is real."""
 
 import pytest
+from teacher import YES_SCHEMA
 
 from ragtune_lib.llm import Call, StageError, prompt
 from ragtune_lib.llm.calls import Reply
 from ragtune_lib.llm.reply_cache import ReplyCache
 from ragtune_lib.records import Problem
 from ragtune_lib.run_models import CALLS, PLAN_MARK, check_paid, open_run_model, spent
-from tests.teacher import YES_SCHEMA
 
 
 def keep(folder, model, number, prompt_tokens, output_tokens):

@@ -1,4 +1,4 @@
-"""The systems compared, over the same questions: same base model, same answer-length instruction, same token limit.
+"""The systems compared, over the same questions: same base model, no instruction on length, same token limit.
 
 | system | what stands before the question | weights |
 | --- | --- | --- |
@@ -144,7 +144,7 @@ class Reader:
             def store(group: list[int], texts: list[str], counts: list[int], seconds: float) -> None:
                 each = seconds / len(group) + prefix.seconds / len(todo)
                 for at, text, count in zip(group, texts, counts, strict=True):
-                    self._store(keys[todo[at]], text, sizes[at], count, each)
+                    self._store(keys[todo[at]], without_thought(text), sizes[at], count, each)
 
             generate(
                 self.model,
@@ -197,20 +197,24 @@ def fit_documents(documents: Sequence[Document], tokenizer: Any, room: int) -> t
 def validation_questions(examples: Iterable[Example], pairs: Iterable[QAPair], count: int) -> list[Question]:
     """Questions for choosing VanillaRAG's settings: wordings held out from training, never the held-out questions.
 
+    Where too few wordings are held out, as with a teacher that words each fact once, trained local ones fill up: the
+    untuned model that reads has learnt none of them.
+
     Args:
         examples: of both splits.
         pairs: the pairs behind them.
         count: how many at most; a third of them global where there are enough.
     """
     by_id = {pair.id: pair for pair in pairs}
-    found: dict[str, list[Question]] = {"local": [], "global": []}
+    found: dict[str, list[Question]] = {"local": [], "global": [], "trained": []}
     for example in sorted(examples, key=lambda example: example.id):
         pair = by_id[example.pair_id]
-        if example.split == "validation" and pair.kind != "absent":
+        group = pair.scope if example.split == "validation" else "trained" if pair.scope == "local" else ""
+        if group and pair.kind != "absent":
             made = Question(example.id, pair.scope, pair.question, pair.answer, ((pair.answer,),), pair.evidence_ids)
-            found[pair.scope].append(made)
+            found[group].append(made)
     wide = found["global"][: count // 3]
-    return found["local"][: count - len(wide)] + wide
+    return (found["local"] + found["trained"])[: count - len(wide)] + wide
 
 
 def answer_value(question: Question, text: str) -> float:

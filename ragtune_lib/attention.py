@@ -26,6 +26,8 @@ def grouped_attention(
     attention_mask: Any,
     scaling: float,
     shared: Sequence[tuple[Any, Any]] | None = None,
+    softcap: float | None = None,
+    s_aux: Any = None,
     **_: Any,
 ) -> tuple[Any, None]:
     """Attention in which query heads that share a key head are one matrix, so that no key is ever copied.
@@ -42,11 +44,19 @@ def grouped_attention(
         scaling: of the scores.
         shared: per layer keys and values that stand before those of every row and that every query sees, shape
             (1, key heads, earlier keys, size).
+        softcap: not supported, as Gemma 2 has it.
+        s_aux: not supported, as gpt-oss has it.
 
     Returns:
         Shape (rows, queries, heads, size), and None for the weights.
+
+    Raises:
+        NotImplementedError: for a model whose attention has more to it; left out, its answers would be wrong unseen.
     """
     import torch
+
+    if softcap is not None or s_aux is not None:
+        raise NotImplementedError("this model's attention has soft caps or sinks, which ragtune does not compute")
 
     rows, heads, queries, size = query.shape
     groups = key.shape[1]

@@ -136,9 +136,13 @@ class BlindJudging:
         return [event for event in self.events if event.reviewer == self.reviewer]
 
     def choices(self) -> dict[str, str]:
-        """What was chosen for each judged pair, in the order of the pairs."""
+        """What this reviewer chose for each judged pair, in the order of the pairs."""
+        return self._choices_of(self.reviewer)
+
+    def _choices_of(self, reviewer: str) -> dict[str, str]:
         with self._lock:
-            decided = fold(self._own())  # as of curation: the same kind of event, with other actions
+            # as of curation: the same kind of event, with other actions
+            decided = fold([event for event in self.events if event.reviewer == reviewer])
         return {pair_id: decided[pair_id].action for pair_id in self.pairs if pair_id in decided}
 
     def open(self) -> list[str]:
@@ -151,16 +155,18 @@ class BlindJudging:
         return f"{len(self.choices())} of {len(self.pairs)} pairs judged"
 
     def verdicts(self) -> list[Verdict]:
-        """The person's verdicts with the systems named, criterion "overall", judge "person"."""
+        """All persons' verdicts with the systems named, criterion "overall", judge "person" or "person (name)"."""
         found = []
-        for pair_id, choice in self.choices().items():
-            pair = self.pairs[pair_id]
-            winner = _winner(choice, pair.swapped)
-            value = {"a": 1.0, "tie": 0.5, "b": 0.0}[winner]
-            systems = (pair.system_a, pair.system_b)
-            found.append(
-                Verdict(pair.question.id, pair.question.scope, OVERALL, *systems, winner, value, 1 - value, PERSON)
-            )
+        for reviewer in sorted({event.reviewer for event in self.events}):
+            judge = f"{PERSON} ({reviewer})" if reviewer else PERSON
+            for pair_id, choice in self._choices_of(reviewer).items():
+                pair = self.pairs[pair_id]
+                winner = _winner(choice, pair.swapped)
+                value = {"a": 1.0, "tie": 0.5, "b": 0.0}[winner]
+                systems = (pair.system_a, pair.system_b)
+                found.append(
+                    Verdict(pair.question.id, pair.question.scope, OVERALL, *systems, winner, value, 1 - value, judge)
+                )
         return found
 
 
@@ -239,7 +245,7 @@ def agreements(
             a, b = verdict.system_a, verdict.system_b
             winner = verdict.winner if a < b else OTHER[verdict.winner]
             by_judge[verdict.judge][verdict.question_id, min(a, b), max(a, b)] = winner
-    judges = sorted(by_judge, key=lambda judge: judge != PERSON)
+    judges = sorted(by_judge, key=lambda judge: not judge.startswith(PERSON))
     rows = []
     for judge, other in combinations(judges, 2):
         shared = [key for key in by_judge[judge] if key in by_judge[other]]

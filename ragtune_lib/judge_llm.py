@@ -183,11 +183,16 @@ def plan_judging(
 def evidence_sources(
     questions: Sequence[Question], documents: Sequence[Document], chunks: Sequence[Chunk]
 ) -> dict[str, str]:
-    """The text that each question is about, by question id: its evidence documents or chunks, in the order named."""
+    """The text that each question is about, by question id: its evidence documents or chunks, in the order named.
+
+    A question without evidence, as the unanswerable ones are, has its reference answer instead: a judge that is given
+    nothing cannot know that declining is right.
+    """
     texts = {chunk.id: chunk.text for chunk in chunks}
     texts |= {str(PurePosixPath(document.name).with_suffix("")): document.text for document in documents}
     return {
-        question.id: "\n\n".join(texts[name] for name in question.evidence if name in texts) for question in questions
+        question.id: "\n\n".join(texts[name] for name in question.evidence if name in texts) or question.answer
+        for question in questions
     }
 
 

@@ -61,7 +61,7 @@ def mean_win_rates(verdicts: Sequence[Verdict], seed: int = 17, samples: int = 2
                     "system": system, "baseline": baseline, "criterion": criterion, "judge": judge, "scope": scope,
                     "n": len(values), "invalid": len(chosen) - len(values),
                     "rate": fmean(values) if values else math.nan, "low": low, "high": high,
-                    "p": wilcoxon([2 * value - 1 for value in values]) if values else math.nan,
+                    "p": wilcoxon([round(2 * value - 1, 9) for value in values]) if values else math.nan,
                 }
             )  # fmt: skip
     families: defaultdict[tuple[str, str], list[dict]] = defaultdict(list)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ragtune_lib.baselines import baseline_names
 from ragtune_lib.judge import SYSTEMS
 from ragtune_lib.llm.calls import parse_spec
 from ragtune_lib.llm.cost import ENOUGH, dollars, price_of
@@ -131,7 +132,8 @@ def plan_run(run: Run, say: Callable[[str], object] = str) -> tuple[list[Due], s
             values = planned_parameters(stage.name, parameters[stage.name], notebook)
             if stage.name in LEFT_OUT:
                 if stage.name == "06_answer":
-                    write_stand_in_answers(folder, values["max_new_tokens"])
+                    named = {**parameter_defaults(notebook), **values}["baselines"]
+                    write_stand_in_answers(folder, values["max_new_tokens"], baseline_names(named))
                 continue
             before = _usages(folder)
             say(f"{stage.name:<16} ...")
@@ -165,15 +167,15 @@ def planned_parameters(stage: str, values: Mapping[str, Any], notebook: Path) ->
     return planned | ({"max_new_tokens": {**defaults, **values}["max_new_tokens"]} if stage == "06_answer" else {})
 
 
-def write_stand_in_answers(folder: Path, tokens: int) -> None:
-    """Answers of all systems to the held-out questions, each as long as it may be."""
+def write_stand_in_answers(folder: Path, tokens: int, baselines: Sequence[str] = ()) -> None:
+    """Answers of all systems, baselines among them, to the held-out questions, each as long as it may be."""
     questions = read_records(folder / "questions.jsonl", Question)
     answers = []
     for question in questions:
         words = f"{question.answer or question.question} " * (1 + tokens * CHARACTERS // max(1, len(question.question)))
         answers += [
             Answer(question.id, system, f"{number}. {words}"[: tokens * CHARACTERS].strip(), (), 0, tokens, 0.0)
-            for number, system in enumerate(SYSTEMS, 1)
+            for number, system in enumerate((*SYSTEMS, *baselines), 1)
         ]
     write_records(folder / "answers.jsonl", answers)
 

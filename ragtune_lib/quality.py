@@ -21,20 +21,21 @@ from ragtune_lib.source_calls import TEXT, YES, fields, source_call
 
 STAGE = "04_curate"
 STEPS = ("faithful", "relevant", "worth")
+UNJUDGED = "unjudged"  # a text that makes a model refuse must not slip past it
 VERDICTS = fields(**{name: kind for step in STEPS for name, kind in ((f"{step}_reason", TEXT), (step, YES))})
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What a model thinks of pairs; pairs = passed + pairs with flags + exempt + problems."""
+    """What a model thinks of pairs; pairs = passed + pairs with flags + exempt, each problem with a flag of its own."""
 
     flags: tuple[Flag, ...]  # in the order of the pairs, then of the steps
     passed: tuple[str, ...]  # pair ids
     exempt: tuple[str, ...]  # pairs that claim nothing: "absent" ones without evidence
-    problems: tuple[Problem, ...]  # not judged; such pairs carry no flag
+    problems: tuple[Problem, ...]  # not judged; such pairs carry the flag "unjudged"
 
     def __str__(self) -> str:
-        failed = len({flag.pair_id for flag in self.flags})
+        failed = len({flag.pair_id for flag in self.flags if flag.check != UNJUDGED})
         steps = ", ".join(f"{sum(flag.check == step for flag in self.flags):,} not {step}" for step in STEPS)
         return (
             f"{len(self.passed):,} passed, {failed:,} flagged ({steps}), {len(self.exempt):,} exempt, "
@@ -54,7 +55,8 @@ def quality_flags(
         max_tokens: of a reply.
 
     Returns:
-        Flags that block, with the model's reason as their detail.
+        Flags that block, with the model's reason as their detail; and one that blocks for each pair that it could not
+        judge.
 
     Raises:
         StageError: see `Model.ask`.
@@ -74,9 +76,11 @@ def quality_flags(
     flags, passed = [], []
     lost = [pair.id for pair in claims if not any(name in by_id for name in pair.evidence_ids)]
     problems = [Problem(STAGE, name, "none of its evidence is among the documents") for name in lost]
+    flags += [Flag(problem.item, UNJUDGED, problem.reason, True) for problem in problems]
     for pair, data, problem in ask_each(model, STAGE, judged, call_of):
         if problem:
             problems.append(problem)
+            flags.append(Flag(pair.id, UNJUDGED, problem.reason, True))
             continue
         failed = [Flag(pair.id, step, data[f"{step}_reason"].strip(), True) for step in STEPS if not data[step]]
         flags += failed

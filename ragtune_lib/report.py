@@ -164,7 +164,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 def missing_keys(parameters: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What to say about models of OpenAI without a key: no error, since a run whose replies are kept needs none."""
-    specs = {values.get(name, "") for values in parameters.values() for name in ("teacher", "judge")}
+    specs = {values.get(name, "") for values in parameters.values() for name in ("teacher", "judge", "reader")}
     wanted = sorted(spec for spec in specs if spec and parse_spec(spec).key_variable == OPENAI_KEY)
     if not wanted or os.environ.get(OPENAI_KEY, "").strip():
         return []

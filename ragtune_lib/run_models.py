@@ -11,6 +11,7 @@ from ragtune_lib.llm import Model, StageError, open_model
 from ragtune_lib.llm.calls import parse_spec
 from ragtune_lib.llm.cost import price_of
 from ragtune_lib.llm.reply_cache import ReplyCache
+from ragtune_lib.llm.tally import EXHAUSTED
 from ragtune_lib.records import Problem
 
 CALLS = "calls.sqlite"  # in the run folder; a cache, no artifact of a stage
@@ -60,15 +61,23 @@ def spent(cache: Path) -> float:
 
 
 def check_paid(problems: Iterable[Problem]) -> None:
-    """End a stage as failed when the budget cut it short, after all that it has was written.
+    """End a stage as failed when the budget or the server cut it short, after all that it has was written.
 
     Otherwise the next stage would go on with a part, and a model be trained for hours on it. The next run, with a
-    higher budget, asks for the rest alone.
+    higher budget or when the server is there again, asks for the rest alone. What a model refused or wrote badly does
+    not end a stage: it would do so again.
 
     Raises:
-        StageError: says how many calls were not made.
+        StageError: says how many calls were not made or not answered.
     """
-    unpaid = sum(problem.reason.startswith("budget reached") for problem in problems)
+    reasons = [problem.reason for problem in problems]
+    unserved = [reason for reason in reasons if reason.startswith(("not asked", *EXHAUSTED))]
+    if unserved:
+        raise StageError(
+            f"{len(unserved):,} calls had no answer, the last one since: {unserved[-1]}. What was answered is kept: "
+            "run it again when the server is there."
+        )
+    unpaid = sum(reason.startswith("budget reached") for reason in reasons)
     if unpaid:
         raise StageError(
             f"{unpaid:,} calls were not made since the budget is reached. What was answered is kept: raise `budget`, "

@@ -146,7 +146,9 @@ def plan_synthesis(
     for prefix, group in (("entity", subjects), ("relation", links)):
         for way in ("template", "cot"):
             if getattr(settings, f"{prefix}_{way}"):
-                tasks += [_shown(replace(task, kind=f"{prefix}_{way}"), settings.context_chunks) for task in group]
+                named = [replace(task, kind=f"{prefix}_{way}") for task in group]
+                # a template's answer is the whole description: all that it was made of is its evidence
+                tasks += named if way == "template" else [_shown(task, settings.context_chunks) for task in named]
     if settings.local_entity:
         tasks += _local("local_entity", [_entity_task(entity, order) for entity in entities], chunks)
     if settings.local_relation:

@@ -215,7 +215,7 @@ def pairs():
 def test_validation_never_asks_with_a_wording_that_is_trained():
     known = pairs()
     examples = make_examples(known)
-    questions = validation_questions(examples, known, 100)
+    questions = validation_questions(examples, known, 16)
     trained = {example.question for example in examples if example.split == "train"}
     assert len(questions) == sum(example.split == "validation" for example in examples) == 16
     assert not trained & {question.question for question in questions}
@@ -233,6 +233,18 @@ def test_a_third_of_the_validation_questions_is_global(count, wide):
     assert sum(question.scope == "global" for question in questions) == wide
     assert len(questions) == count
     assert validation_questions(make_examples(known)[::-1], known[::-1], count) == questions
+
+
+def test_where_too_few_wordings_are_held_out_trained_local_ones_fill_up():
+    known = pairs()
+    examples = make_examples(known)
+    held = {example.question for example in examples if example.split == "validation"}
+    few, many = validation_questions(examples, known, 16), validation_questions(examples, known, 40)
+    assert len(many) == 40 and {question.question for question in few} == held
+    assert sum(question.scope == "global" for question in many) == sum(question.scope == "global" for question in few)
+    assert all(question.scope == "local" for question in many if question.question not in held)
+    none_held = [replace(example, split="train") for example in examples]
+    assert len(validation_questions(none_held, known, 24)) == 24
 
 
 def test_abstentions_are_no_validation_questions_even_when_held_out():

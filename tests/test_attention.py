@@ -36,6 +36,12 @@ def test_heads_that_share_keys_see_what_each_would_see_alone(monkeypatch, large,
     torch.testing.assert_close(given, by_hand(query, key, value, mask, 0.3), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("more", [{"softcap": 50.0}, {"s_aux": torch.zeros(2)}])
+def test_a_model_whose_attention_has_more_to_it_is_refused(more):
+    with pytest.raises(NotImplementedError):
+        grouped_attention(None, *(torch.randn(1, 2, 3, 8) for _ in range(3)), None, 0.5, **more)
+
+
 @pytest.mark.parametrize("large", [0, 2**21], ids=["fused", "laid out"])
 def test_both_ways_have_the_same_gradient(monkeypatch, large):
     monkeypatch.setattr(module, "LARGE", large)

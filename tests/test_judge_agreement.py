@@ -122,6 +122,16 @@ def test_each_reviewer_judges_alone(tmp_path):
     assert blind(tmp_path, "anna").choices() == {one: "first"}
 
 
+def test_the_verdicts_of_all_reviewers_count_whoever_reads_them(tmp_path):
+    blind(tmp_path, "anna").decide(next(iter(blind(tmp_path).pairs)), "first")
+    blind(tmp_path).decide(next(iter(blind(tmp_path).pairs)), "tie")
+    found = blind(tmp_path, "ben").verdicts()
+    assert [(verdict.judge, verdict.winner == "tie") for verdict in found] == [
+        ("person", True),
+        ("person (anna)", False),
+    ]
+
+
 @pytest.mark.parametrize(("pair_id", "choice", "why"), [("zz", "first", "no pair"), (None, "undo", "unknown choice")])
 def test_a_wrong_verdict_is_refused_and_not_written(tmp_path, pair_id, choice, why):
     judging = blind(tmp_path)

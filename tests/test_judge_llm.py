@@ -211,7 +211,7 @@ def test_evidence_is_found_by_document_name_and_by_chunk():
     documents = [Document("d1", "notes/2025-01-04.md", "", "Whole day.", "")]
     chunks = [Chunk("c7", "d1", 0, 5, "Whole", "")]
     asked = [replace(QUESTIONS[0], evidence=("c7", "gone", "notes/2025-01-04")), QUESTIONS[1]]
-    assert evidence_sources(asked, documents, chunks) == {"q0": "Whole\n\nWhole day.", "q1": ""}
+    assert evidence_sources(asked, documents, chunks) == {"q0": "Whole\n\nWhole day.", "q1": QUESTIONS[1].answer}
 
 
 MARK = next(plan_judging(QUESTIONS, answers(), [SYSTEMS]).calls()).messages[-1][1][28:44]

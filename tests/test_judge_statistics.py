@@ -34,6 +34,12 @@ def test_the_mean_win_rate_by_hand():
     assert local["p"] == local["p_holm"] == 0.5  # two differences, both up: 2 / 2^2
 
 
+def test_equal_differences_are_ties_whatever_their_rounding():
+    up, down = (0.5 + 0.5 + 0.75) / 3, (0.5 + 0.5 + 0.25) / 3
+    assert 2 * up - 1 != 1 - 2 * down, "in the last digit alone"
+    assert mean_win_rates([verdict(n, value) for n, value in enumerate([up] * 6 + [down] * 6)])[0]["p"] == 1.0
+
+
 def test_questions_are_resampled_and_not_verdicts_of_several_criteria():
     rows = mean_win_rates([verdict(n, n % 2, c) for n in range(10) for c in ("insight", "richness")])
     assert [row["n"] for row in rows] == [10] * 4

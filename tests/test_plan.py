@@ -127,6 +127,8 @@ def test_answers_in_a_plan_are_as_long_as_they_may_be(tmp_path):
     write_stand_in_answers(tmp_path, 50)
     answers = read_records(tmp_path / "answers.jsonl", Answer)
     assert len({answer.system for answer in answers}) == len(answers) == 5
+    write_stand_in_answers(tmp_path, 50, ("graphrag_local_c0",))
+    assert "graphrag_local_c0" in {answer.system for answer in read_records(tmp_path / "answers.jsonl", Answer)}
     assert all(190 <= len(answer.text) <= 200 for answer in answers)
 
 

@@ -27,10 +27,14 @@ def judged(folder, pairs=PAIRS):
 
 def test_every_pair_is_passed_flagged_exempt_or_a_problem(tmp_path):
     found = judged(tmp_path)
-    assert [(flag.pair_id, flag.check, flag.detail, flag.blocks) for flag in found.flags] == [
+    assert sorted((flag.pair_id, flag.check, flag.detail, flag.blocks) for flag in found.flags) == [
         ("b", "faithful", "why faithful", True),
         ("c", "relevant", "why relevant", True),
         ("c", "worth", "why worth", True),
+        *(
+            (problem.item, "unjudged", problem.reason, True)
+            for problem in sorted(found.problems, key=lambda one: one.item)
+        ),
     ]
     assert (found.passed, found.exempt) == (("a",), ("e",))
     assert {problem.item for problem in found.problems} == {"d", "f"}

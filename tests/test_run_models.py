@@ -55,6 +55,12 @@ def test_a_plan_s_stand_ins_take_the_place_of_what_is_not_kept_alone(tmp_path):
     assert planned.cache.usage(planned.name).replies == before
 
 
+@pytest.mark.parametrize("reason", ["not asked: 16 calls in a row failed", "no connection: refused", "HTTP 503: busy"])
+def test_a_stage_that_the_server_left_alone_fails_so_that_nothing_trains_on_a_part(reason):
+    with pytest.raises(StageError, match="run it again"):
+        check_paid([Problem("s", "a", "refused"), Problem("s", "b", reason)])
+
+
 def test_a_stage_that_the_budget_cut_short_fails_and_others_do_not():
     check_paid([Problem("s", "a", "refused"), Problem("s", "b", "cut off: at 10 tokens")])
     with pytest.raises(StageError, match="2 calls"):

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.recall outputs/journal
 
 `development.jsonl` holds questions about the sample journal that were written from its entries alone, apart from the
-held-out ones and mostly in other words than the journal's. Whoever changes how the model is trained or asked compares
+held-out ones, for other facts than theirs and mostly in other words than the journal's. Whoever changes how the model is trained or asked compares
 the figures of this table, never those of a report.
 """
 

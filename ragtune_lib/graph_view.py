@@ -33,6 +33,14 @@ body{{display:flex;flex-direction:column}}
 div.vis-tooltip{{font:13px/1.45 {FONT};white-space:pre;background:#fff;color:#1c1e21;border:1px solid #d5d9de;
 border-radius:6px;padding:8px 10px;box-shadow:0 2px 10px rgba(0,0,0,.12)}}
 </style>"""
+# a frame that is drawn before it is seen has no size yet: the whole graph is fitted when it has one
+PAGE_SCRIPT = """<script>
+const card = document.getElementById("mynetwork"), fit = () => {network.redraw(); network.fit()};
+new ResizeObserver(fit).observe(card);
+new IntersectionObserver((seen, watch) => {
+  if (seen[0].isIntersecting) {watch.disconnect(); requestAnimationFrame(fit)}
+}).observe(card);
+</script>"""
 CARD_STYLE = f"""<style>
 .pair-card{{font:14px/1.55 {FONT};color:#1c1e21;background:#fff;border:1px solid #e1e4e8;border-radius:8px;
 padding:16px 20px;max-width:60em;overflow-wrap:anywhere}}
@@ -111,7 +119,7 @@ def graph_page(
     links = [link for link in relationships if link.source in ids and link.target in ids]
     colours, legend = _colours(communities, ids)
     positions = _positions(drawn, links, seed)
-    # directed: pyvis compares each undirected edge with all others; arrows are switched off below
+    # directed: pyvis compares each undirected edge with all others; each edge is told to have no arrow
     network = Network(height="100%", width="100%", directed=True, cdn_resources="in_line")
     for entity in drawn:
         x, y = positions[entity.id]
@@ -129,7 +137,9 @@ def graph_page(
     for link in links:
         told = f"{names[link.source]} \u2013 {names[link.target]}"
         title = _tooltip(told + _written(link), link.evidence)
-        network.add_edge(link.source, link.target, title=title, width=min(6.0, link.weight**0.5), color="#d0d4da")
+        network.add_edge(
+            link.source, link.target, title=title, width=min(6.0, link.weight**0.5), color="#b9c0c9", arrows=""
+        )
     network.set_options(
         '{"physics":{"enabled":false},"layout":{"improvedLayout":false,"randomSeed":1},'
         '"edges":{"smooth":false,"arrows":""},"nodes":{"font":{"size":15,"color":"#1c1e21"}},'
@@ -166,6 +176,12 @@ def _positions(drawn: Sequence[Entity], links: Sequence[Relationship], seed: int
     graph = networkx.Graph()
     graph.add_nodes_from(sorted(entity.id for entity in drawn))
     graph.add_weighted_edges_from(sorted((link.source, link.target, link.weight) for link in links))
+    # a tie to the best connected node, for the layout alone: what is linked to nothing else would fly out of sight
+    parts = sorted(
+        (sorted(part, key=lambda node: (-graph.degree(node), node)) for part in networkx.connected_components(graph)),
+        key=lambda part: (-len(part), part),
+    )
+    graph.add_weighted_edges_from((parts[0][0], part[0], 1.0) for part in parts[1:])
     spread = 2.2 / max(1, len(drawn)) ** 0.5
     placed = networkx.spring_layout(graph, seed=seed, iterations=100, k=spread)
     scale = 75 * max(1, len(drawn)) ** 0.5
@@ -221,6 +237,7 @@ def _whole_page(page: str, legend: Sequence[tuple[str, str]], caption: str) -> s
     top = f'<ul class="legend">{rows}</ul><p class="caption">{html.escape(caption)}</p>'
     head, body = page.rsplit("</head>", 1)
     body = body.replace("<body>", f"<body>{top}", 1)
+    body = body.replace("</body>", f"{PAGE_SCRIPT}</body>", 1)
     return f"<!doctype html>\n{head}<title>Entity graph</title>{PAGE_STYLE}</head>{body}"
 
 

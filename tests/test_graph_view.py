@@ -1,10 +1,11 @@
 import html
+import math
 import re
 from dataclasses import replace
 
 import pytest
 
-from ragtune_lib.graph_view import PALETTE, graph_page, graph_view, pair_card
+from ragtune_lib.graph_view import PALETTE, _positions, graph_page, graph_view, pair_card
 from ragtune_lib.records import Chunk, Community, Entity, Flag, QAPair, Relationship, Sentence
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)"> href="https://evil.example/" \'"&'
@@ -145,3 +146,18 @@ def test_hovering_shows_what_a_model_wrote_and_repeats_no_evidence():
     assert "They sing in one choir." in page
     hostile = replace(typed, kind=HOSTILE, description=HOSTILE)
     assert "<script>alert" not in graph_page([hostile], [], [])
+
+
+def test_what_is_linked_to_nothing_stays_within_sight_of_the_rest():
+    entities = [an_entity(number) for number in range(40)]
+    links = [a_link(0, number) for number in range(1, 34)]
+    placed = _positions(entities, links, 17)
+    linked = [math.dist(placed["n000"], placed[f"n{number:03}"]) for number in range(1, 34)]
+    alone = [math.dist(placed["n000"], placed[f"n{number:03}"]) for number in range(34, 40)]
+    assert max(alone) < 2 * max(linked)
+
+
+def test_no_link_has_an_arrow_and_the_graph_is_fitted_when_it_is_seen():
+    page = graph_page([an_entity(0), an_entity(1)], [a_link(0, 1)], [])
+    assert '"arrows": ""' in page and '"arrows": "to"' not in page
+    assert "IntersectionObserver" in page.split("drawGraph();")[-1]

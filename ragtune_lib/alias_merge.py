@@ -19,6 +19,7 @@ from itertools import combinations, product
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+from ragtune_lib.aliases import in_order
 from ragtune_lib.curate import standing
 from ragtune_lib.records import AliasDecision, AliasPair, Entity, Problem, Relationship, Sentence
 from ragtune_lib.store import append_record, content_id, read_lines, to_record
@@ -64,7 +65,7 @@ def grouped(decisions: Iterable[AliasDecision]) -> Grouping:
         left, right = (group.get(one, frozenset([one])) for one in pair)
         if left == right:
             continue
-        across = {_sorted(*both): verdict.get(_sorted(*both)) for both in product(left, right)}
+        across = {in_order(*both): verdict.get(in_order(*both)) for both in product(left, right)}
         if set(across.values()) == {"accept"}:
             group |= dict.fromkeys(left | right, left | right)
         elif "reject" in across.values():
@@ -73,10 +74,6 @@ def grouped(decisions: Iterable[AliasDecision]) -> Grouping:
             waiting |= {both for both, action in across.items() if action is None}
     groups = {tuple(sorted(members)) for members in group.values()}
     return Grouping(tuple(sorted(groups)), tuple(sorted(waiting)), tuple(sorted(contradicted)))
-
-
-def _sorted(left: str, right: str) -> Pair:
-    return (left, right) if left < right else (right, left)
 
 
 def merge(entities: Sequence[Entity], relationships: Sequence[Relationship], groups: Iterable[Sequence[str]]) -> Merged:
@@ -137,7 +134,7 @@ def _relinked(
         if source == target:
             loops.append(link)
         else:
-            found.setdefault(_sorted(source, target), []).append(link)
+            found.setdefault(in_order(source, target), []).append(link)
     return [_one_link(pair, links) for pair, links in found.items()], loops
 
 

@@ -160,7 +160,7 @@ def _candidates(entities: Sequence[Entity], near: Mapping[str, set[str]]) -> set
             others = holding[words[0]] + (initials[entity.name.lower()] if entity.name.isupper() else [])
             pairs |= {(entity, other) for other in others if other is not entity}
     by_id = {entity.id: entity for entity in entities}
-    found = {_sorted(left.id, right.id) for left, right in pairs}
+    found = {in_order(left.id, right.id) for left, right in pairs}
     found |= {pair for pair, count in _sharing(near).items() if count > 1 and pair[1] not in near[pair[0]]}
     told = {entity.id: numbers(entity.name) for entity in entities}
     return {pair for pair in found if pair[0] in by_id and pair[1] in by_id and told[pair[0]] == told[pair[1]]}
@@ -172,7 +172,8 @@ def _sharing(near: Mapping[str, set[str]]) -> Counter[Pair]:
     return Counter(pair for found in few for pair in combinations(found, 2))
 
 
-def _sorted(left: str, right: str) -> Pair:
+def in_order(left: str, right: str) -> Pair:
+    """Two ids as the key of their pair, whichever came first."""
     return (left, right) if left < right else (right, left)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 
 from ragtune_lib.llm import Call, Model, StageError, prompt
+from ragtune_lib.llm.replies import TEXT, fields
 from ragtune_lib.prompt_files import boundary, template
 from ragtune_lib.records import Answer, ClaimList, Problem, Question
 from ragtune_lib.score import SCOPES, bootstrap_interval
@@ -18,12 +19,7 @@ from ragtune_lib.text import normalize, words
 
 STAGE = "07_judge"
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8)  # largest distance within a group, as published
-SCHEMA = {
-    "type": "object",
-    "properties": {"claims": {"type": "array", "items": {"type": "string"}}},
-    "required": ["claims"],
-    "additionalProperties": False,
-}
+SCHEMA = fields(claims={"type": "array", "items": TEXT})
 
 
 def claim_calls(questions: Sequence[Question], answers: Sequence[Answer], max_tokens: int = 4096) -> Iterator[Call]:

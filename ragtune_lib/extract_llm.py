@@ -20,6 +20,7 @@ from typing import Any
 from ragtune_lib.entity_types import ENTITY_TYPES, is_time, nearest_type, plain
 from ragtune_lib.graph import name_key
 from ragtune_lib.llm import Asked, Call, Model, StageError, prompt
+from ragtune_lib.llm.replies import TEXT, fields
 from ragtune_lib.prompt_files import fenced, template
 from ragtune_lib.records import Chunk, ExtractedEntity, ExtractedRelationship, Problem
 from ragtune_lib.text import spoken_date
@@ -29,26 +30,14 @@ WEAKEST, STRONGEST = 1.0, 10.0
 LONGEST_NAME = 200  # characters; beyond it is a sentence
 REPLY_FAULTS = ("refused", "cut off", "empty", "unreadable")  # of one reply, not of the server
 
-_TEXT = {"type": "string"}
-
-
-def _list_of(fields: dict[str, Any]) -> dict[str, Any]:
-    row = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
-    return {"type": "array", "items": row}
-
-
-SCHEMA = {
-    "type": "object",
-    "properties": {
-        # no enum for the type: a wrong word is put right here, and is not worth asking for the whole reply again
-        "entities": _list_of({"name": _TEXT, "type": _TEXT, "description": _TEXT}),
-        "relationships": _list_of(
-            {"source": _TEXT, "target": _TEXT, "description": _TEXT, "strength": {"type": "number"}}
-        ),
+SCHEMA = fields(
+    # no enum for the type: a wrong word is put right here, and is not worth asking for the whole reply again
+    entities={"type": "array", "items": fields(name=TEXT, type=TEXT, description=TEXT)},
+    relationships={
+        "type": "array",
+        "items": fields(source=TEXT, target=TEXT, description=TEXT, strength={"type": "number"}),
     },
-    "required": ["entities", "relationships"],
-    "additionalProperties": False,
-}
+)
 
 
 def extraction_calls(

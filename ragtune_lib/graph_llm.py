@@ -12,6 +12,7 @@ from ragtune_lib.extract_llm import ask_on
 from ragtune_lib.graph import name_key
 from ragtune_lib.llm import Call, Model, prompt
 from ragtune_lib.llm.cost import CHARACTERS
+from ragtune_lib.llm.replies import TEXT, fields
 from ragtune_lib.prompt_files import fenced, template
 from ragtune_lib.records import (
     Chunk,
@@ -30,12 +31,7 @@ WINDOW = 8_000  # tokens of descriptions in one call
 MAX_TOKENS = 500  # of a summary, as in the paper
 WORDS = 300  # that the prompt allows: well below MAX_TOKENS, since a longer reply counts as failed
 STAGE = "summarize descriptions"
-SUMMARY = {
-    "type": "object",
-    "properties": {"description": {"type": "string"}},
-    "required": ["description"],
-    "additionalProperties": False,
-}
+SUMMARY = fields(description=TEXT)
 
 
 @dataclass

@@ -14,9 +14,9 @@ from functools import partial
 from typing import Any
 
 from ragtune_lib.llm import Call
+from ragtune_lib.llm.replies import TEXT, fields
 from ragtune_lib.reading import (
     HEADER,
-    NOT_SAID,
     STAGE,
     ModelReader,
     Spent,
@@ -27,7 +27,8 @@ from ragtune_lib.reading import (
     stream,
 )
 from ragtune_lib.records import Answer, Chunk, Community, Problem, Question
-from ragtune_lib.source_calls import TEXT, fields, source_call
+from ragtune_lib.source_calls import source_call
+from ragtune_lib.support import REFUSAL
 
 TOKENS = 12_000  # of a window of reports, and of the answers that are joined, as in RAG-Tuned-LLM's settings
 MAP_TOKENS = 1_000  # of the answer of a window; GraphRAG's default
@@ -141,7 +142,7 @@ def global_search(
             reason = f"{heard.failed} of {len(windows)} windows of reports failed, and no other was of help"
             problems.append(Problem(f"{STAGE} {system}", item_of(question.id, system), reason))
         else:
-            answers.append(make_answer(reader, question.id, system, NOT_SAID, (), heard.spent))
+            answers.append(make_answer(reader, question.id, system, REFUSAL, (), heard.spent))
     more, troubles = read_all(reader, system, turns)
     place = {question.id: at for at, question in enumerate(questions)}
     return sorted(answers + more, key=lambda answer: place[answer.question_id]), problems + troubles

@@ -14,8 +14,7 @@ from pathlib import PurePosixPath
 
 from ragtune_lib.records import Chunk, Document, Problem, Question
 from ragtune_lib.store import content_id
-
-REFUSAL = "The documents do not say."
+from ragtune_lib.support import REFUSAL
 
 
 def hold_out_documents(

@@ -24,6 +24,7 @@ from typing import Any
 
 from ragtune_lib.judge import better
 from ragtune_lib.llm import Call, Model, StageError, prompt
+from ragtune_lib.llm.replies import TEXT, fields
 from ragtune_lib.prompt_files import boundary, template
 from ragtune_lib.records import Answer, Chunk, Document, JudgeCall, Problem, Question, Verdict
 from ragtune_lib.text import words
@@ -44,13 +45,8 @@ class Rubric:
     def schema(self) -> dict[str, Any]:
         """JSON schema of a verdict: for each criterion a reason, then a winner."""
         winner = {"type": "string", "enum": ["first", "second", "tie"]}
-        each = _closed({"reason": {"type": "string"}, "winner": winner})
-        return _closed(dict.fromkeys(self.criteria, each))
-
-
-def _closed(properties: dict[str, Any]) -> dict[str, Any]:
-    names = list(properties)
-    return {"type": "object", "properties": properties, "required": names, "additionalProperties": False}
+        each = fields(reason=TEXT, winner=winner)
+        return fields(**dict.fromkeys(self.criteria, each))
 
 
 PAPER = Rubric("paper", ("usefulness", "richness", "insight", "friendliness"))

@@ -13,6 +13,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from ragtune_lib.judge_agreement import BlindJudging
+from ragtune_lib.panel import run_shown
 
 BUTTONS = {
     "first": ("First is better", "success", "the first answer serves the reader better"),
@@ -59,15 +60,7 @@ class JudgePanel(widgets.VBox):
         self._run(self._go_on)
 
     def _run(self, action: Callable[[], None]) -> None:
-        """Run one callback; an error is shown in the panel, since a notebook hides what a callback raises."""
-        with self.guard:
-            self.message.value = ""
-            try:
-                action()
-                self._draw()
-            except Exception as error:  # noqa: BLE001  the panel is the last place that can show it
-                text = html.escape(f"{type(error).__name__}: {error}")
-                self.message.value = f"<b style='color:#b00020'>{text}</b>"
+        run_shown(self, action, self._draw)
 
     def _decide(self, choice: str) -> None:
         if self.pair_id is None:

@@ -29,6 +29,24 @@ BUTTONS = {
 LATEST = 5  # decisions shown below the buttons
 
 
+def run_shown(panel: Any, action: Callable[[], None], draw: Callable[[], None]) -> None:
+    """Run one callback of a panel; its error is shown in the panel, since a notebook hides what a callback raises.
+
+    Args:
+        panel: with a `guard` (a lock) and a `message` (an HTML widget).
+        action: what the person asked for.
+        draw: what shows the new state.
+    """
+    with panel.guard:
+        panel.message.value = ""
+        try:
+            action()
+            draw()
+        except Exception as error:  # noqa: BLE001  the panel is the last place that can show it
+            text = html.escape(f"{type(error).__name__}: {error}")
+            panel.message.value = f"<b style='color:#b00020'>{text}</b>"
+
+
 class CurationPanel(widgets.VBox):
     """Review of pairs in a notebook cell; all it knows is in `curation`, so a new panel goes on where one stopped.
 
@@ -82,15 +100,7 @@ class CurationPanel(widgets.VBox):
         self.filter.observe(lambda _: self._run(self._first), names="value")
 
     def _run(self, action: Callable[[], None]) -> None:
-        """Run one callback; an error is shown in the panel, since a notebook hides what a callback raises."""
-        with self.guard:
-            self.message.value = ""
-            try:
-                action()
-                self._draw_status()
-            except Exception as error:  # noqa: BLE001  the panel is the last place that can show it
-                text = html.escape(f"{type(error).__name__}: {error}")
-                self.message.value = f"<b style='color:#b00020'>{text}</b>"
+        run_shown(self, action, self._draw_status)
 
     def _wording(self) -> dict[str, str]:
         return {name: self.areas[name].value for name in ("question", "reasoning", "answer")}

@@ -11,7 +11,7 @@ A weak penalty keeps both finite when one system wins everything. Intervals resa
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ragtune_lib.judge_statistics import in_scope, question_score
@@ -97,40 +97,36 @@ def length_controlled(
 
     lengths = {(answer.question_id, answer.system): len(words(answer.text)) for answer in answers}
     rows = []
-    for (judge, criterion), group in _by_judge(verdicts).items():
-        for scope in SCOPES:
-            chosen = in_scope(group, scope)
-            if not chosen:
-                continue
-            scores = np.array([question_score(verdict) for verdict in chosen])
-            apart = np.array(
-                [
-                    lengths.get((one.question_id, one.system_a), 0) - lengths.get((one.question_id, one.system_b), 0)
-                    for one in chosen
-                ],
-                dtype=float,
-            )
-            pairs = list(dict.fromkeys((one.system_a, one.system_b) for one in chosen))
-            places = np.array([pairs.index((one.system_a, one.system_b)) for one in chosen])
-            member = (places[:, None] == np.arange(len(pairs))).astype(float)
-            x = np.tanh(apart / (apart.std() or 1.0))
-            weights = _resamples([one.question_id for one in chosen], seed, samples)
-            precision = np.array([WEAK] * len(pairs) + [LENGTH])
-            found = fit_logistic(np.column_stack([member, x]), weights * scores, weights, precision)
-            games = weights @ member
-            raw = (weights * scores) @ member / np.where(games, games, np.nan)
-            for at, (system, baseline) in enumerate(pairs):
-                mine = places == at
-                rows.append(
-                    {
-                        "system": system, "baseline": baseline, "criterion": criterion, "judge": judge, "scope": scope,
-                        "n": int(mine.sum()),
-                        **_interval("", raw[:, at], "rate"),
-                        **_interval("controlled_", expit(found[:, at]), "controlled"),
-                        "length_effect": float(found[0, -1]),
-                        "longer": float((apart[mine] > 0).mean()),
-                    }
-                )  # fmt: skip
+    for judge, criterion, scope, chosen in _groups(verdicts):
+        scores = np.array([question_score(verdict) for verdict in chosen])
+        apart = np.array(
+            [
+                lengths.get((one.question_id, one.system_a), 0) - lengths.get((one.question_id, one.system_b), 0)
+                for one in chosen
+            ],
+            dtype=float,
+        )
+        pairs = list(dict.fromkeys((one.system_a, one.system_b) for one in chosen))
+        places = np.array([pairs.index((one.system_a, one.system_b)) for one in chosen])
+        member = (places[:, None] == np.arange(len(pairs))).astype(float)
+        x = np.tanh(apart / (apart.std() or 1.0))
+        weights = _resamples([one.question_id for one in chosen], seed, samples)
+        precision = np.array([WEAK] * len(pairs) + [LENGTH])
+        found = fit_logistic(np.column_stack([member, x]), weights * scores, weights, precision)
+        games = weights @ member
+        raw = (weights * scores) @ member / np.where(games, games, np.nan)
+        for at, (system, baseline) in enumerate(pairs):
+            mine = places == at
+            rows.append(
+                {
+                    "system": system, "baseline": baseline, "criterion": criterion, "judge": judge, "scope": scope,
+                    "n": int(mine.sum()),
+                    **_interval("", raw[:, at], "rate"),
+                    **_interval("controlled_", expit(found[:, at]), "controlled"),
+                    "length_effect": float(found[0, -1]),
+                    "longer": float((apart[mine] > 0).mean()),
+                }
+            )  # fmt: skip
     return rows
 
 
@@ -152,45 +148,45 @@ def bradley_terry(verdicts: Sequence[Verdict], seed: int = 17, samples: int = 50
     from scipy.special import expit
 
     rows = []
-    for (judge, criterion), group in _by_judge(verdicts).items():
-        for scope in SCOPES:
-            chosen = in_scope(group, scope)
-            if not chosen:
-                continue
-            systems = sorted({system for one in chosen for system in (one.system_a, one.system_b)})
-            a = np.array([systems.index(one.system_a) for one in chosen])
-            b = np.array([systems.index(one.system_b) for one in chosen])
-            pairs, place = np.unique(np.column_stack([a, b]), axis=0, return_inverse=True)
-            member = (place.reshape(-1, 1) == np.arange(len(pairs))).astype(float)
-            eye = np.eye(len(systems))
-            weights = _resamples([one.question_id for one in chosen], seed, samples)
-            scores = np.array([question_score(one) for one in chosen])
-            found = fit_logistic(
-                eye[pairs[:, 0]] - eye[pairs[:, 1]],
-                (weights * scores) @ member,
-                weights @ member,
-                np.full(len(systems), WEAK),
-            )
-            best = found[0]
-            chances = expit(best[:, None] - best[None, :])
-            for at in np.argsort(-best, kind="stable"):
-                rows.append(
-                    {
-                        "judge": judge, "criterion": criterion, "scope": scope, "system": systems[at],
-                        "n": int(((a == at) | (b == at)).sum()),
-                        **_interval("", found[:, at], "strength"),
-                        "rate": float((chances[at].sum() - 0.5) / (len(systems) - 1)),
-                    }
-                )  # fmt: skip
+    for judge, criterion, scope, chosen in _groups(verdicts):
+        systems = sorted({system for one in chosen for system in (one.system_a, one.system_b)})
+        a = np.array([systems.index(one.system_a) for one in chosen])
+        b = np.array([systems.index(one.system_b) for one in chosen])
+        pairs, place = np.unique(np.column_stack([a, b]), axis=0, return_inverse=True)
+        member = (place.reshape(-1, 1) == np.arange(len(pairs))).astype(float)
+        eye = np.eye(len(systems))
+        weights = _resamples([one.question_id for one in chosen], seed, samples)
+        scores = np.array([question_score(one) for one in chosen])
+        found = fit_logistic(
+            eye[pairs[:, 0]] - eye[pairs[:, 1]],
+            (weights * scores) @ member,
+            weights @ member,
+            np.full(len(systems), WEAK),
+        )
+        best = found[0]
+        chances = expit(best[:, None] - best[None, :])
+        for at in np.argsort(-best, kind="stable"):
+            rows.append(
+                {
+                    "judge": judge, "criterion": criterion, "scope": scope, "system": systems[at],
+                    "n": int(((a == at) | (b == at)).sum()),
+                    **_interval("", found[:, at], "strength"),
+                    "rate": float((chances[at].sum() - 0.5) / (len(systems) - 1)),
+                }
+            )  # fmt: skip
     return rows
 
 
-def _by_judge(verdicts: Sequence[Verdict]) -> dict[tuple[str, str], list[Verdict]]:
+def _groups(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, str, str, list[Verdict]]]:
+    """The valid verdicts of each judge, criterion and scope that has any."""
     groups: defaultdict[tuple[str, str], list[Verdict]] = defaultdict(list)
     for verdict in verdicts:
         if verdict.winner != "invalid":
             groups[verdict.judge, verdict.criterion].append(verdict)
-    return groups
+    for (judge, criterion), group in groups.items():
+        for scope in SCOPES:
+            if chosen := in_scope(group, scope):
+                yield judge, criterion, scope, chosen
 
 
 def _resamples(questions: Sequence[str], seed: int, samples: int) -> np.ndarray:

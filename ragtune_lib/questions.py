@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from ragtune_lib.ask import ask, spans
 from ragtune_lib.records import Chunk, Problem, QAPair, Question, QuestionScope, Sentence
 from ragtune_lib.store import ROOT, content_id, to_record
+from ragtune_lib.support import REFUSAL
 from ragtune_lib.text import STOPWORDS, contains, content_words, normalize, sentences
 from ragtune_lib.text import names as names_in
 
@@ -201,7 +202,7 @@ def _absent_candidates(units: Sequence[Sentence], pairs: Sequence[QAPair]) -> li
     forms = [form for word, form in HELD_OUT_ABSENT.items() if word not in known]
     found = (ABSENT_NAME.search(pair.question) for pair in pairs if pair.kind == "absent")
     return [
-        Question("", "unanswerable", form.format(name=name), "The documents do not say.", (), ())
+        Question("", "unanswerable", form.format(name=name), REFUSAL, (), ())
         for name in sorted({match.group(1) for match in found if match})
         for form in forms
     ]

@@ -27,10 +27,11 @@ from ragtune_lib.checks import Embed
 from ragtune_lib.llm import Call, Model
 from ragtune_lib.llm.cost import Forecast
 from ragtune_lib.llm.each import Rehearsal, ask_each
+from ragtune_lib.llm.replies import TEXT, YES, fields
 from ragtune_lib.questions_verify import FACTS, STAGE, TOKENS, Draft, draft_twins, verify, verify_twins
 from ragtune_lib.records import Chunk, Problem, Question
 from ragtune_lib.retrieve import Retriever
-from ragtune_lib.source_calls import TEXT, YES, fields, source_call, spread
+from ragtune_lib.source_calls import source_call, spread
 from ragtune_lib.wordings import Wordings
 
 APART = 1000  # added to the seed: no draw of the training pairs has such a number

@@ -16,12 +16,13 @@ from dataclasses import dataclass, replace
 
 from ragtune_lib.llm import Call, Model
 from ragtune_lib.llm.each import Rehearsal, ask_each
+from ragtune_lib.llm.replies import TEXT, YES, fields
 from ragtune_lib.records import Chunk, Problem, Question
 from ragtune_lib.retrieve import Retriever
 from ragtune_lib.score import fact_recall
-from ragtune_lib.source_calls import TEXT, YES, fields, source_call
+from ragtune_lib.source_calls import source_call
 from ragtune_lib.store import content_id
-from ragtune_lib.support import abstains
+from ragtune_lib.support import REFUSAL, abstains
 from ragtune_lib.text import content_words, date_of, numbers, spoken_date
 
 STAGE = "04_curate"
@@ -30,7 +31,6 @@ REFERENCE = fields(able=YES, answer=TEXT, facts=FACTS)
 TWIN = fields(question=TEXT, statement=TEXT)
 STATED = fields(found=TEXT, stated=YES)
 LEAST = {"local": 1, "global": 2}  # facts of a question
-REFUSAL = "The documents do not say."
 TOKENS = 1024  # of a reply
 
 

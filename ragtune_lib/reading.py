@@ -23,7 +23,6 @@ Thing = TypeVar("Thing")
 STAGE = "06_answer"
 SLACK = 256  # tokens for the chat form, the lines between texts, and a schema that is spelt out
 HEADER = 32  # tokens of the line above a passage
-NOT_SAID = "The documents do not say."
 
 
 class Pieces:

@@ -15,25 +15,14 @@ from ragtune_lib.communities import describe_communities
 from ragtune_lib.extract_llm import ask_on
 from ragtune_lib.llm import Call, Model, prompt
 from ragtune_lib.llm.cost import CHARACTERS
+from ragtune_lib.llm.replies import TEXT, fields
 from ragtune_lib.prompt_files import fenced, template
 from ragtune_lib.records import Community, Entity, Problem, Relationship
 
 MAX_INPUT, MAX_TOKENS = 8_000, 2_000  # tokens of members and links in a prompt, and of a report, as in the paper
 FINDINGS = 8
 STAGE = "community reports"
-_TEXT = {"type": "string"}
-_FINDING = {
-    "type": "object",
-    "properties": {"summary": _TEXT, "explanation": _TEXT},
-    "required": ["summary", "explanation"],
-    "additionalProperties": False,
-}
-REPORT = {
-    "type": "object",
-    "properties": {"title": _TEXT, "summary": _TEXT, "findings": {"type": "array", "items": _FINDING}},
-    "required": ["title", "summary", "findings"],
-    "additionalProperties": False,
-}
+REPORT = fields(title=TEXT, summary=TEXT, findings={"type": "array", "items": fields(summary=TEXT, explanation=TEXT)})
 
 
 def write_reports(

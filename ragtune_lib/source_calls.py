@@ -9,19 +9,6 @@ from ragtune_lib.llm import Call, prompt
 from ragtune_lib.prompt_files import boundary, template
 from ragtune_lib.records import Chunk
 
-TEXT = {"type": "string"}
-YES = {"type": "boolean"}
-
-
-def fields(**properties: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON schema of an object that has exactly these fields."""
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
 
 def source_call(
     name: str,

@@ -21,12 +21,11 @@ from ragtune_lib.extract import extract_mentions
 from ragtune_lib.llm import Call, Model
 from ragtune_lib.llm.calls import Reply, Unusable, call_key
 from ragtune_lib.llm.cost import rates
+from ragtune_lib.llm.each import LIST, TEXT
 from ragtune_lib.llm.replies import read_reply
 from ragtune_lib.records import Chunk
 from ragtune_lib.text import content_words, normalize
 
-LENGTH = 240  # characters of a text, as in a rehearsal
-LIST = 3  # items of a list, likewise
 FACTS = 3  # words of a source that count as its facts
 _PASSAGE = re.compile(r"^===== (\w+) passage 1 of [^\n]*\n(.*?)(?=^===== \1 )", re.MULTILINE | re.DOTALL)
 _SUBJECT = re.compile(r"^===== (\w+) subject:[^\n]*\n(.*?)(?=^===== \1 )", re.MULTILINE | re.DOTALL)
@@ -64,7 +63,7 @@ class _Matter:
     chooser: random.Random
 
     def text(self, question: bool) -> str:
-        chosen = self.chooser.choices(self.words or ("word",), k=LENGTH // 8)
+        chosen = self.chooser.choices(self.words or ("word",), k=TEXT // 8)
         start = f"{self.names} {' '.join(chosen[:10])}?" if question else " ".join((*self.facts, *chosen))
         return start.strip()
 

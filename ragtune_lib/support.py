@@ -23,6 +23,7 @@ from ragtune_lib.text import (
 )
 
 SHARE = 0.6  # of an answer sentence's content words that a window of the source must hold
+REFUSAL = "The documents do not say."  # the right answer where they do not
 
 _MONTH = "|".join(MONTHS)
 DATE = re.compile(

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from ragtune_lib.ask import ask, spans
 from ragtune_lib.records import Chunk, Community, Entity, QAPair, Relationship, Sentence
 from ragtune_lib.store import content_id
+from ragtune_lib.support import REFUSAL
 from ragtune_lib.text import MONTHS, content_words, normalize, sentences, spoken_date
 
 MONTH_GROUPS = {"winter": (12, 1, 2), "spring": (3, 4, 5), "summer": (6, 7, 8), "autumn": (9, 10, 11)}
@@ -227,7 +228,7 @@ def absent_pairs(units: Sequence[Sentence], entities: Sequence[Entity], settings
         if entity.kind != "phrase"
     ]
     asked = [(name, attribute) for name in people[:40] for attribute in attributes]
-    refusal = f"The {settings.corpus} does not say." if settings.corpus != "documents" else "The documents do not say."
+    refusal = f"The {settings.corpus} does not say." if settings.corpus != "documents" else REFUSAL
     pairs = []
     for name, attribute in chooser.sample(asked, min(settings.absent, len(asked))):
         question = chooser.choice(ABSENT_QUESTION).format(corpus=settings.corpus, name=name, words=attribute)

@@ -18,8 +18,9 @@ from typing import Any
 from ragtune_lib.llm import Call, Model
 from ragtune_lib.llm.cost import Forecast
 from ragtune_lib.llm.each import Rehearsal, ask_each
+from ragtune_lib.llm.replies import TEXT, YES, fields
 from ragtune_lib.records import Problem, QAPair
-from ragtune_lib.source_calls import TEXT, YES, fields, source_call
+from ragtune_lib.source_calls import source_call
 from ragtune_lib.store import content_id
 from ragtune_lib.synthesize import make_pair
 from ragtune_lib.synthesize_plan import STAGE, Plan, Task

@@ -6,9 +6,9 @@ from reader import parts_of, questions_of, reader_of, text_of
 
 from ragtune_lib.graphrag_global import global_search, map_call, pack, reduce_call
 from ragtune_lib.llm import StageError
-from ragtune_lib.reading import HEADER, NOT_SAID
+from ragtune_lib.reading import HEADER
 from ragtune_lib.records import Community
-from ragtune_lib.support import abstains
+from ragtune_lib.support import REFUSAL, abstains
 
 SYSTEM = "graphrag_global_c0"
 
@@ -112,8 +112,8 @@ def test_tokens_and_money_are_those_of_all_calls(tmp_path):
 def test_where_nothing_helps_the_answer_declines_without_another_call(tmp_path):
     reader, model = reader_of(tmp_path, lambda call: partial(0) if "window 1 of" in call.item else partial(80, " "))
     (answer,), problems = global_search(reader, SYSTEM, questions_of("What?"), one_a_window(2), tokens=100)
-    assert (answer.text, answer.context_ids, problems) == (NOT_SAID, (), [])
-    assert abstains(NOT_SAID) and len(model.asked) == 2 and answer.prompt_tokens > 0
+    assert (answer.text, answer.context_ids, problems) == (REFUSAL, (), [])
+    assert abstains(REFUSAL) and len(model.asked) == 2 and answer.prompt_tokens > 0
 
 
 def test_a_window_that_failed_is_a_problem_and_nothing_is_claimed_without_it(tmp_path):
@@ -128,7 +128,7 @@ def test_a_window_that_failed_is_a_problem_and_nothing_is_claimed_without_it(tmp
     reader, _ = reader_of(tmp_path, reply)
     questions = questions_of("What?", "Why?", "Who?")
     answers, problems = global_search(reader, SYSTEM, questions, one_a_window(2), tokens=100)
-    assert [(one.question_id, one.text) for one in answers] == [("q0", "Joined."), ("q2", NOT_SAID)]
+    assert [(one.question_id, one.text) for one in answers] == [("q0", "Joined."), ("q2", REFUSAL)]
     assert [one.item for one in problems] == [f"q1 {SYSTEM} window 1 of 2", f"q1 {SYSTEM}"]
     assert "1 of 2 windows" in problems[1].reason
 

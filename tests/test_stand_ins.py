@@ -10,10 +10,9 @@ from ragtune_lib.judge_llm import PAPER
 from ragtune_lib.llm import Call, Model, open_model, prompt
 from ragtune_lib.llm.calls import Reply
 from ragtune_lib.llm.cost import FREE, Meter
-from ragtune_lib.llm.replies import misfit
+from ragtune_lib.llm.replies import TEXT, YES, fields, misfit
 from ragtune_lib.questions_verify import FACTS, Draft, _answer_call, _reference_call, confirm
 from ragtune_lib.records import Chunk, Entity, Question
-from ragtune_lib.source_calls import TEXT, YES, fields
 from ragtune_lib.stand_ins import StandIns, reply
 from ragtune_lib.synthesize_llm import synthesize
 from ragtune_lib.synthesize_plan import Generators, plan_synthesis

@@ -21,11 +21,22 @@ KINDS = {
     "boolean": bool,
     "null": type(None),
 }
+TEXT, YES = {"type": "string"}, {"type": "boolean"}
 KEYWORDS = {"type", "properties", "required", "items", "enum", "additionalProperties", "description", "title"}
 FENCE = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
 THOUGHT = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 INSTRUCTION = "Reply with JSON alone, without any other text, that fits this JSON schema:\n{schema}"
+
+
+def fields(**properties: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON schema of an object that has exactly these fields."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 def read_reply(call: Call, text: str, finish: str, refusal: str = "") -> tuple[Any, Unusable | None]:

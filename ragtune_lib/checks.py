@@ -1,7 +1,7 @@
 """Mechanical checks of synthetic pairs: support in the source, near-duplicates, leakage of held-out questions.
 
 Nothing here asks a generative model. Each finding is a `Flag`; one that blocks keeps the pair out of training unless
-a person decides otherwise. What a model found before (`quality`) may be handed in, and stands beside it.
+a person decides otherwise. What a model found before (`teacher.quality`) may be handed in, and stands beside it.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ragtune_lib.judge import JUDGE
+from ragtune_lib.judges.reference import JUDGE
+from ragtune_lib.judges.verdict_view import SYSTEM_NAMES, pick_examples, reading
 from ragtune_lib.page_html import details as _details
 from ragtune_lib.page_html import figure as _figure
 from ragtune_lib.page_html import table as _table
@@ -34,7 +35,6 @@ from ragtune_lib.records import (
     WinRate,
 )
 from ragtune_lib.store import read_records
-from ragtune_lib.verdict_view import SYSTEM_NAMES, pick_examples, reading
 
 Record = TypeVar("Record")
 SYSTEM = "rag_tuned"

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ragtune_lib.baselines import baseline_names
-from ragtune_lib.judge import SYSTEMS
+from ragtune_lib.baselines.systems import baseline_names
+from ragtune_lib.judges.reference import SYSTEMS
 from ragtune_lib.llm.calls import parse_spec
 from ragtune_lib.llm.cost import ENOUGH, dollars, price_of
 from ragtune_lib.llm.reply_cache import ReplyCache, Usage

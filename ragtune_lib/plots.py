@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ragtune_lib.judges.verdict_view import SYSTEM_NAMES, system_name
 from ragtune_lib.records import QAPair, TrainLog, WinRate
 from ragtune_lib.score import wins_and_losses
-from ragtune_lib.verdict_view import SYSTEM_NAMES, system_name
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

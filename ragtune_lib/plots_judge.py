@@ -6,8 +6,8 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ragtune_lib.judges.verdict_view import system_name
 from ragtune_lib.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, blank_figure, name_rows, side_note
-from ragtune_lib.verdict_view import system_name
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -22,8 +22,8 @@ def plot_judge_rates(
     """Win rates of one system by criterion: as judged, as if answers were equally long, and as published.
 
     Args:
-        controlled: from `preference_models.length_controlled`.
-        published: from `judge_statistics.mean_win_rates` over the verdicts of `judge_as_published`.
+        controlled: from `judges.preference_models.length_controlled`.
+        published: from `judges.verdict_statistics.mean_win_rates` over the verdicts of `judges.as_published`.
         system: whose rates.
         scope: of the questions.
     """
@@ -63,7 +63,7 @@ def plot_positions(rows: Sequence[Row]) -> go.Figure:
     Consistency 1: every verdict survives a change of places. Bias 0: neither place is favoured.
 
     Args:
-        rows: from `judge_statistics.position_effects`.
+        rows: from `judges.verdict_statistics.position_effects`.
     """
     places = {at: row for at, row in enumerate(rows) if row["matches"]}
     figure = blank_figure(
@@ -93,7 +93,7 @@ def plot_positions(rows: Sequence[Row]) -> go.Figure:
 
 
 def plot_bradley_terry(rows: Sequence[Row], criterion: str = "overall", scope: str = "all") -> go.Figure:
-    """Strength of every system on one scale, a colour for each judge; rows from `preference_models.bradley_terry`."""
+    """Strength of every system on one scale, a colour per judge; rows from `judges.preference_models.bradley_terry`."""
     chosen = [row for row in rows if (row["criterion"], row["scope"]) == (criterion, scope)]
     systems = list(dict.fromkeys(row["system"] for row in chosen))
     judges = list(dict.fromkeys(row["judge"] for row in chosen))

@@ -241,7 +241,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class JudgeCall:
-    """What one reply of a judge model says by one criterion; `judge_llm.verdicts` folds them into a Verdict."""
+    """What one reply of a judge model says by one criterion; `judges.llm_judge.verdicts` folds them into a Verdict."""
 
     question_id: str
     scope: QuestionScope

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from ragtune_lib.extract import extract_mentions
+from ragtune_lib.graph.extract import extract_mentions
 from ragtune_lib.llm import Call, Model
 from ragtune_lib.llm.calls import Reply, Unusable, call_key
 from ragtune_lib.llm.cost import rates

@@ -2,10 +2,10 @@
 
 import re
 
+from ragtune_lib.baselines.reading import CHARACTERS, ModelReader
 from ragtune_lib.llm import Model, Scripted
 from ragtune_lib.llm.cost import Meter, Price
 from ragtune_lib.llm.reply_cache import ReplyCache
-from ragtune_lib.reading import CHARACTERS, ModelReader
 from ragtune_lib.records import Question
 
 PRICE = Price(2.0, 8.0)  # dollars per million tokens

@@ -4,7 +4,7 @@ from itertools import permutations
 
 import pytest
 
-from ragtune_lib.alias_merge import AliasReview, grouped, merge, read_alias_decisions
+from ragtune_lib.graph.alias_merge import AliasReview, grouped, merge, read_alias_decisions
 from ragtune_lib.records import AliasDecision, AliasPair, Entity, Relationship, Sentence
 from ragtune_lib.store import content_id
 

@@ -4,7 +4,7 @@ import random
 import numpy as np
 import pytest
 
-from ragtune_lib.aliases import MAX_BLOCK, _candidates, _neighbours, name_likeness, suggest_aliases
+from ragtune_lib.graph.aliases import MAX_BLOCK, _candidates, _neighbours, name_likeness, suggest_aliases
 from ragtune_lib.records import Entity, Relationship
 
 

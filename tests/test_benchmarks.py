@@ -3,7 +3,7 @@
 from benchmarks.extraction import gold_names, names_by_rules
 from benchmarks.million import made_mentions
 
-from ragtune_lib.graph import build_graph
+from ragtune_lib.graph.build import build_graph
 
 
 def row(text, *entities):

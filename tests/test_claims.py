@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from ragtune_lib.claims import claim_calls, claim_scores, extract_claims, groups, rouge_l, unique
+from ragtune_lib.judges.claims import claim_calls, claim_scores, extract_claims, groups, rouge_l, unique
 from ragtune_lib.llm import Model, Scripted
 from ragtune_lib.llm.cost import FREE, Meter
 from ragtune_lib.llm.reply_cache import ReplyCache

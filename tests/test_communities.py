@@ -1,6 +1,6 @@
 import pytest
 
-from ragtune_lib.communities import describe_communities
+from ragtune_lib.graph.communities import describe_communities
 from ragtune_lib.records import Community, Entity, Relationship, Sentence
 
 LATE = Sentence("Ada and Ben met.", "c2", "2025-05-01", 9)

@@ -1,6 +1,6 @@
 import pytest
 
-from ragtune_lib.entity_types import ENTITY_TYPES, is_time, nearest_type
+from ragtune_lib.graph.entity_types import ENTITY_TYPES, is_time, nearest_type
 
 
 def test_the_types_of_the_paper_stand_for_themselves():

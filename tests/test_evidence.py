@@ -1,4 +1,4 @@
-from ragtune_lib.evidence import spelled_as_in_text, with_evidence
+from ragtune_lib.graph.evidence import spelled_as_in_text, with_evidence
 from ragtune_lib.records import Chunk, Entity, Relationship
 
 TEXT = "Ilse met Tom. Tomas left. ILSE wrote to Tom. He slept."

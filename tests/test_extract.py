@@ -1,6 +1,6 @@
 import pytest
 
-from ragtune_lib.extract import extract_mentions
+from ragtune_lib.graph.extract import extract_mentions
 from ragtune_lib.records import Chunk
 
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from ragtune_lib.extract_llm import extract, extraction_calls, first_call, salvage
+from ragtune_lib.graph.extract_llm import extract, extraction_calls, first_call, salvage
 from ragtune_lib.llm import Model, Scripted, StageError
 from ragtune_lib.llm.calls import Reply, Unusable
 from ragtune_lib.llm.cost import Meter

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from ragtune_lib.extraction_score import score_names
+from ragtune_lib.graph.extraction_score import score_names
 
 
 def test_precision_recall_and_f1_count_each_name_once_per_text():

@@ -4,11 +4,11 @@ from dataclasses import replace
 import networkx
 import pytest
 
-from ragtune_lib.communities import describe_communities
-from ragtune_lib.extract import extract_mentions
-from ragtune_lib.graph import build_graph, detect_communities
-from ragtune_lib.graphrag_export import export_graphml, export_parquet
-from ragtune_lib.graphrag_import import import_graphrag
+from ragtune_lib.graph.build import build_graph, detect_communities
+from ragtune_lib.graph.communities import describe_communities
+from ragtune_lib.graph.extract import extract_mentions
+from ragtune_lib.graph.graphrag_export import export_graphml, export_parquet
+from ragtune_lib.graph.graphrag_import import import_graphrag
 from ragtune_lib.records import Chunk, Community, Document, Entity, Relationship
 
 pq = pytest.importorskip("pyarrow.parquet")

@@ -4,9 +4,9 @@ import re
 import pytest
 from reader import parts_of, questions_of, reader_of, text_of
 
-from ragtune_lib.graphrag_global import global_search, map_call, pack, reduce_call
+from ragtune_lib.baselines.graphrag_global import global_search, map_call, pack, reduce_call
+from ragtune_lib.baselines.reading import HEADER
 from ragtune_lib.llm import StageError
-from ragtune_lib.reading import HEADER
 from ragtune_lib.records import Community
 from ragtune_lib.support import REFUSAL, abstains
 

@@ -1,6 +1,6 @@
 import pytest
 
-from ragtune_lib.graphrag_import import UNKNOWN, import_graphrag
+from ragtune_lib.graph.graphrag_import import UNKNOWN, import_graphrag
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from reader import parts_of, questions_of, reader_of, text_of
 
-from ragtune_lib.graphrag_local import LocalIndex, local_call, local_search, nearest_entities
-from ragtune_lib.reading import HEADER
+from ragtune_lib.baselines.graphrag_local import LocalIndex, local_call, local_search, nearest_entities
+from ragtune_lib.baselines.reading import HEADER
 from ragtune_lib.records import Chunk, Community, Entity, Relationship
 
 

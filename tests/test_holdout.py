@@ -2,9 +2,9 @@ import random
 
 import pytest
 
-from ragtune_lib.holdout import hold_out_documents, split_questions
 from ragtune_lib.records import Chunk, Document, Question
 from ragtune_lib.store import content_id
+from ragtune_lib.teacher.holdout import hold_out_documents, split_questions
 
 
 def document(name, text="text"):

@@ -11,7 +11,7 @@ import pytest
 import scripted_index
 from fault_proxy import FAULTS, FaultServer, some_faults
 
-from ragtune_lib.index import forecast_extraction, index_chunks
+from ragtune_lib.graph.index import forecast_extraction, index_chunks
 from ragtune_lib.llm import Model, Scripted, limits, open_model
 from ragtune_lib.llm.calls import Call
 from ragtune_lib.llm.cost import Meter
@@ -23,7 +23,7 @@ LIMIT = 200  # characters of descriptions
 STAGE = """
 import sys
 from pathlib import Path
-from ragtune_lib.index import index_chunks
+from ragtune_lib.graph.index import index_chunks
 from ragtune_lib.llm import open_model
 from ragtune_lib.records import Chunk
 from ragtune_lib.store import read_records

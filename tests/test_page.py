@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from ragtune_lib.judge_llm import Judged, verdicts
-from ragtune_lib.judge_summary import summarize
+from ragtune_lib.judges.llm_judge import Judged, verdicts
+from ragtune_lib.judges.summary import summarize
 from ragtune_lib.page import SECTIONS, report_page
 from ragtune_lib.page_parts import headline
 from ragtune_lib.records import (

@@ -58,8 +58,8 @@ def test_what_the_run_has_kept_is_not_planned_for_again(run, outputs):
     first = {one.stage: one.usage.replies for one in plan_run(with_teacher)[0]}
     real = open_run_model(TEACHER, outputs / "planned")
     from ragtune_lib.documents import chunk_documents, read_documents
-    from ragtune_lib.entity_types import ENTITY_TYPES
-    from ragtune_lib.extract_llm import first_call
+    from ragtune_lib.graph.entity_types import ENTITY_TYPES
+    from ragtune_lib.graph.extract_llm import first_call
 
     documents, _ = read_documents(outputs.parent / "documents", [])
     chunk = chunk_documents(documents, cells.words_tokenizer(), size=500, overlap=100)[0]

@@ -6,7 +6,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from ragtune_lib.preference_models import _resamples, bradley_terry, fit_logistic, length_controlled
+from ragtune_lib.judges.preference_models import _resamples, bradley_terry, fit_logistic, length_controlled
 from ragtune_lib.records import Answer, Verdict
 
 

@@ -4,8 +4,8 @@ from tiny import CHUNKS, embed
 
 from ragtune_lib.checks import CHECKS, check_pairs
 from ragtune_lib.curate import kept_pairs
-from ragtune_lib.quality import STEPS, forecast_quality, quality_flags
 from ragtune_lib.records import Decision, QAPair
+from ragtune_lib.teacher.quality import STEPS, forecast_quality, quality_flags
 
 
 def pair(name, kind="entity_cot", evidence=("c0",), **words):

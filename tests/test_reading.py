@@ -8,12 +8,7 @@ import pytest
 from reader import reader_of, text_of
 
 from ragtune_lib import models
-from ragtune_lib.llm import Call, Model, StageError, local_model, open_model, prompt
-from ragtune_lib.llm.calls import Reply, Unusable
-from ragtune_lib.llm.each import Rehearsal
-from ragtune_lib.llm.replies import read_reply
-from ragtune_lib.prompt_files import template
-from ragtune_lib.reading import (
+from ragtune_lib.baselines.reading import (
     ABOUT_TOKENS,
     CHARACTERS,
     HEADER,
@@ -26,6 +21,11 @@ from ragtune_lib.reading import (
     read_all,
     stream,
 )
+from ragtune_lib.llm import Call, Model, StageError, local_model, open_model, prompt
+from ragtune_lib.llm.calls import Reply, Unusable
+from ragtune_lib.llm.each import Rehearsal
+from ragtune_lib.llm.replies import read_reply
+from ragtune_lib.prompt_files import template
 
 NOTHING = Spent()
 

@@ -4,7 +4,7 @@ import random
 import pytest
 
 from ragtune_lib.records import QAPair
-from ragtune_lib.selection import select_pairs
+from ragtune_lib.teacher.selection import select_pairs
 
 
 def pair(name, kind="entity_cot"):

@@ -1,5 +1,5 @@
+from ragtune_lib.graph.stale import stale_examples, stale_pairs
 from ragtune_lib.records import Chunk, Example, QAPair
-from ragtune_lib.stale import stale_examples, stale_pairs
 
 CHUNKS = [Chunk(name, "d", 0, 1, "x", "") for name in ("c1", "c2")]
 

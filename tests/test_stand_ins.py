@@ -4,18 +4,18 @@ import json
 import threading
 from dataclasses import replace
 
-from ragtune_lib.entity_types import ENTITY_TYPES
-from ragtune_lib.extract_llm import extract, first_call, gleaning_call
-from ragtune_lib.judge_llm import PAPER
+from ragtune_lib.graph.entity_types import ENTITY_TYPES
+from ragtune_lib.graph.extract_llm import extract, first_call, gleaning_call
+from ragtune_lib.judges.llm_judge import PAPER
 from ragtune_lib.llm import Call, Model, open_model, prompt
 from ragtune_lib.llm.calls import Reply
 from ragtune_lib.llm.cost import FREE, Meter
 from ragtune_lib.llm.replies import TEXT, YES, fields, misfit
-from ragtune_lib.questions_verify import FACTS, Draft, _answer_call, _reference_call, confirm
 from ragtune_lib.records import Chunk, Entity, Question
 from ragtune_lib.stand_ins import StandIns, reply
-from ragtune_lib.synthesize_llm import synthesize
-from ragtune_lib.synthesize_plan import Generators, plan_synthesis
+from ragtune_lib.teacher.pair_plan import Generators, plan_synthesis
+from ragtune_lib.teacher.pairs import synthesize
+from ragtune_lib.teacher.verify_questions import FACTS, Draft, _answer_call, _reference_call, confirm
 
 STORY = (
     "In March Ilse Brandt sold forty jars of plum jam at the harbour market. Tomas Reil carried the crates. "

@@ -1,8 +1,8 @@
 import math
 from dataclasses import replace
 
+from ragtune_lib.judges.verdict_view import pick_examples, question_card, reading, readings, score_table
 from ragtune_lib.records import Answer, Question, Verdict, WinRate
-from ragtune_lib.verdict_view import pick_examples, question_card, reading, readings, score_table
 
 
 def rate(value, low, high, n=10, ties=0, invalid=0):

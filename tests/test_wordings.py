@@ -5,7 +5,7 @@ from tiny import embed
 
 from ragtune_lib.checks import check_pairs
 from ragtune_lib.records import QAPair, Question
-from ragtune_lib.wordings import Wordings
+from ragtune_lib.teacher.wordings import Wordings
 
 KNOWN = ["What did Ilse sell at the harbour in winter?", "Who painted the boat?"]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ragtune_lib.extraction_score import NameScore, score_names
+from ragtune_lib.graph.extraction_score import NameScore, score_names
 from ragtune_lib.records import Chunk
 
 GUM = Path("gum_entities", "gum_docs.jsonl")
@@ -20,8 +20,8 @@ PRONOUNS = frozenset("i he she it we you they me him us them his her its our you
 
 
 def names_by_rules(texts: Sequence[str]) -> list[set[str]]:
-    """Names that `extract.extract_mentions` finds, per text; it learns from all of them together."""
-    from ragtune_lib.extract import extract_mentions
+    """Names that `graph.extract.extract_mentions` finds, per text; it learns from all of them together."""
+    from ragtune_lib.graph.extract import extract_mentions
 
     chunks = [Chunk(str(number), str(number), 0, len(text), text, "") for number, text in enumerate(texts)]
     names: list[set[str]] = [set() for _ in texts]

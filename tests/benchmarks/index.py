@@ -68,7 +68,7 @@ def _words(text: str, **_: Any) -> dict[str, list[tuple[int, int]]]:
 def main() -> None:
     """Index some documents of a folder, print what was found as JSON."""
     from ragtune_lib.documents import chunk_documents, read_documents
-    from ragtune_lib.index import index_chunks
+    from ragtune_lib.graph.index import index_chunks
     from ragtune_lib.llm import open_model
 
     url, cache, folder, count = sys.argv[1:]

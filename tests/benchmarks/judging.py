@@ -18,13 +18,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ragtune_lib.judge_as_published import judge_as_published
-from ragtune_lib.judge_llm import GRAPHRAG, PAPER, judge_pairs, plan_judging
-from ragtune_lib.judge_statistics import mean_win_rates, position_effects
+from ragtune_lib.judges.as_published import judge_as_published
+from ragtune_lib.judges.llm_judge import GRAPHRAG, PAPER, judge_pairs, plan_judging
+from ragtune_lib.judges.preference_models import bradley_terry, length_controlled
+from ragtune_lib.judges.verdict_statistics import mean_win_rates, position_effects
 from ragtune_lib.llm import Call, Model, Scripted
 from ragtune_lib.llm.cost import FREE, Meter
 from ragtune_lib.llm.reply_cache import ReplyCache
-from ragtune_lib.preference_models import bradley_terry, length_controlled
 from ragtune_lib.records import Answer, Question
 
 from .measures import peak_mb

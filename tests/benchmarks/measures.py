@@ -209,10 +209,10 @@ def graph_at_size(folder: Path) -> dict[str, Any]:
     Args:
         folder: documents, in any form that notebook 01 reads.
     """
-    from ragtune_lib.communities import describe_communities
     from ragtune_lib.documents import chunk_documents, read_documents
-    from ragtune_lib.extract import extract_mentions
-    from ragtune_lib.graph import build_graph, detect_communities
+    from ragtune_lib.graph.build import build_graph, detect_communities
+    from ragtune_lib.graph.communities import describe_communities
+    from ragtune_lib.graph.extract import extract_mentions
     from ragtune_lib.models import load_tokenizer
 
     tokenizer = load_tokenizer("embedded")

@@ -33,7 +33,7 @@ def million_edges(names: int = NAMES, edges: int = EDGES) -> dict[str, Any]:
         names: different names in the corpus.
         edges: different pairs of names that share a sentence.
     """
-    from ragtune_lib.graph import build_graph, detect_communities
+    from ragtune_lib.graph.build import build_graph, detect_communities
     from ragtune_lib.store import write_records
 
     mentions, chunks = made_mentions(names, edges)

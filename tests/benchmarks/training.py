@@ -127,8 +127,8 @@ def notebook_defaults(name: str) -> dict[str, Any]:
 def journal_examples(form: str, base_model: str) -> list[Example]:
     """Training examples from the journal's local pairs; the global ones, which need the embedder, are left out."""
     from ragtune_lib.documents import chunk_documents
-    from ragtune_lib.extract import extract_mentions
-    from ragtune_lib.graph import build_graph
+    from ragtune_lib.graph.build import build_graph
+    from ragtune_lib.graph.extract import extract_mentions
     from ragtune_lib.models import load_tokenizer
     from ragtune_lib.synthesize import Settings, document_pairs, local_pairs
     from ragtune_lib.training_set import make_examples

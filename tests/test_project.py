@@ -14,6 +14,7 @@ from ragtune_lib.store import ROOT
 LIBRARY = ROOT / "ragtune_lib"
 FILES = sorted(path for path in LIBRARY.rglob("*.py") if path.stem != "__init__")
 MODULES = [".".join(path.relative_to(LIBRARY).with_suffix("").parts) for path in FILES]
+ROOMS = sorted(path.parent for path in LIBRARY.glob("*/__init__.py"))
 RUN_FILES = sorted((ROOT / "notebooks" / "runs").glob("*.yaml"))
 HEAVY = ("torch", "transformers", "trl", "peft", "unsloth", "sentence_transformers", "datasets", "plotly", "papermill")
 
@@ -51,6 +52,17 @@ def test_the_readme_names_every_module_and_notebook():
     notebooks = [path.stem for path in (ROOT / "notebooks").glob("*.ipynb")]
     missing = [name for name in [*(file.name for file in FILES), *notebooks] if name not in readme]
     assert not missing
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
+def test_a_room_lists_its_modules(room):
+    listed = re.findall(r"^- `(\w+)`: ", (room / "__init__.py").read_text(), flags=re.MULTILINE)
+    assert sorted(listed) == sorted(path.stem for path in room.glob("*.py") if path.stem != "__init__")
+
+
+def test_every_room_is_installed():
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    assert packages == ["ragtune_lib", *(f"ragtune_lib.{room.name}" for room in ROOMS)]
 
 
 def test_the_readme_names_every_make_target():

@@ -4,8 +4,8 @@ from teacher import parts
 from ragtune_lib.llm.replies import TEXT, fields
 from ragtune_lib.prompt_files import template
 from ragtune_lib.records import Chunk
+from ragtune_lib.source_calls import source_call, spread
 from ragtune_lib.store import ROOT
-from ragtune_lib.teacher.source_calls import source_call, spread
 
 PROMPTS = sorted(path.stem for path in (ROOT / "ragtune_lib" / "prompts").glob("*.md"))
 HOSTILE = (

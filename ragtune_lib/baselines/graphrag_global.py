@@ -27,8 +27,8 @@ from ragtune_lib.baselines.reading import (
 from ragtune_lib.llm import Call
 from ragtune_lib.llm.replies import TEXT, fields
 from ragtune_lib.records import Answer, Chunk, Community, Problem, Question
+from ragtune_lib.source_calls import source_call
 from ragtune_lib.support import REFUSAL
-from ragtune_lib.teacher.source_calls import source_call
 
 TOKENS = 12_000  # of a window of reports, and of the answers that are joined, as in RAG-Tuned-LLM's settings
 MAP_TOKENS = 1_000  # of the answer of a window; GraphRAG's default

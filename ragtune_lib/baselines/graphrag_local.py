@@ -18,7 +18,7 @@ from ragtune_lib.graph.communities import homes
 from ragtune_lib.llm import Call
 from ragtune_lib.records import Answer, Chunk, Community, Entity, Problem, Question, Relationship
 from ragtune_lib.retrieve import Retriever
-from ragtune_lib.teacher.source_calls import source_call
+from ragtune_lib.source_calls import source_call
 
 if TYPE_CHECKING:
     import numpy as np

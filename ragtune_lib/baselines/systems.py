@@ -32,7 +32,7 @@ from ragtune_lib.llm.cost import Forecast
 from ragtune_lib.llm.each import Rehearsal
 from ragtune_lib.records import Answer, Chunk, Community, Document, Entity, Problem, Question, Relationship
 from ragtune_lib.retrieve import FUSION_K, Retriever
-from ragtune_lib.teacher.source_calls import source_call
+from ragtune_lib.source_calls import source_call
 from ragtune_lib.text import spoken_date
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 Its modules, in reading order:
 
-- `source_calls`: calls that show passages of the documents
 - `question_templates`: forms of questions whose answer is a description of the index
 - `pair_plan`: what will be asked for training pairs, counted beforehand
 - `pairs`: the pairs, every outcome counted

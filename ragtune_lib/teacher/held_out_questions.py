@@ -30,7 +30,7 @@ from ragtune_lib.llm.each import Rehearsal, ask_each
 from ragtune_lib.llm.replies import TEXT, YES, fields
 from ragtune_lib.records import Chunk, Problem, Question
 from ragtune_lib.retrieve import Retriever
-from ragtune_lib.teacher.source_calls import source_call, spread
+from ragtune_lib.source_calls import source_call, spread
 from ragtune_lib.teacher.verify_questions import FACTS, STAGE, TOKENS, Draft, draft_twins, verify, verify_twins
 from ragtune_lib.teacher.wordings import Wordings
 

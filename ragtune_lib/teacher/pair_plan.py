@@ -31,10 +31,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ragtune_lib.records import Chunk, Community, Entity, Problem, QAPair, Relationship
+from ragtune_lib.source_calls import spread
 from ragtune_lib.store import content_id
 from ragtune_lib.synthesize import make_pair
 from ragtune_lib.teacher.question_templates import RELATION, entity_forms
-from ragtune_lib.teacher.source_calls import spread
 
 STAGE = "03_synthesize"
 GENERATORS = (  # of the paper

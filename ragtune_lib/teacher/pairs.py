@@ -20,10 +20,10 @@ from ragtune_lib.llm.cost import Forecast
 from ragtune_lib.llm.each import Rehearsal, ask_each
 from ragtune_lib.llm.replies import TEXT, YES, fields
 from ragtune_lib.records import Problem, QAPair
+from ragtune_lib.source_calls import source_call
 from ragtune_lib.store import content_id
 from ragtune_lib.synthesize import make_pair
 from ragtune_lib.teacher.pair_plan import STAGE, Plan, Task
-from ragtune_lib.teacher.source_calls import source_call
 from ragtune_lib.text import contains, normalize
 
 UNABLE = "unable to generate"  # what models write although they have a field for it

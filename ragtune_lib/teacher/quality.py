@@ -18,7 +18,7 @@ from ragtune_lib.llm.cost import Forecast
 from ragtune_lib.llm.each import Rehearsal, ask_each
 from ragtune_lib.llm.replies import TEXT, YES, fields
 from ragtune_lib.records import Chunk, Flag, Problem, QAPair
-from ragtune_lib.teacher.source_calls import source_call
+from ragtune_lib.source_calls import source_call
 
 STAGE = "04_curate"
 STEPS = ("faithful", "relevant", "worth")

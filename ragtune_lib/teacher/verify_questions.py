@@ -20,9 +20,9 @@ from ragtune_lib.llm.replies import TEXT, YES, fields
 from ragtune_lib.records import Chunk, Problem, Question
 from ragtune_lib.retrieve import Retriever
 from ragtune_lib.score import fact_recall
+from ragtune_lib.source_calls import source_call
 from ragtune_lib.store import content_id
 from ragtune_lib.support import REFUSAL, abstains
-from ragtune_lib.teacher.source_calls import source_call
 from ragtune_lib.text import content_words, date_of, numbers, spoken_date
 
 STAGE = "04_curate"

@@ -255,17 +255,20 @@ def tune_retrieval(
         raise ValueError("no chunk to retrieve: run 01_documents first")
     asked = [question.question for question in questions]
     wanted = [{origin[chunk] for chunk in question.evidence} for question in questions]
-    rows = []
+    tried = []
     for size, chunks in sorted(chunkings.items()):
         found = {kind: Retriever(chunks, embed, kind).top(asked, max(top_ks)) for kind in KINDS}
         best = max(KINDS, key=lambda kind: (_document_recall(wanted, found[kind]), -KINDS.index(kind)))
-        for top_k in top_ks:
-            contexts = [chunks[:top_k] for chunks in found[best]]
-            answers = reader.answer(questions, "vanilla_rag", contexts)
-            values = [answer_value(question, answer.text) for question, answer in zip(questions, answers, strict=True)]
-            value, recall = sum(values) / max(1, len(values)), _document_recall(wanted, contexts)
-            row = {"retriever": best, "chunk_tokens": size, "top_k": top_k, "value": round(value, 4)}
-            rows.append({**row, "recall": round(recall, 4), "n": len(questions)})
+        tried += [(best, size, top_k, [chunks[:top_k] for chunks in found[best]]) for top_k in top_ks]
+    # all settings at once: rows of like length share their batches, whatever setting they are of
+    read = [chunks for *_, contexts in tried for chunks in contexts]
+    answers = iter(reader.answer(list(questions) * len(tried), "vanilla_rag", read))
+    rows = []
+    for best, size, top_k, contexts in tried:
+        values = [answer_value(question, next(answers).text) for question in questions]
+        value, recall = sum(values) / max(1, len(values)), _document_recall(wanted, contexts)
+        row = {"retriever": best, "chunk_tokens": size, "top_k": top_k, "value": round(value, 4)}
+        rows.append({**row, "recall": round(recall, 4), "n": len(questions)})
     chosen = max(rows, key=lambda row: (row["value"], row["recall"], -row["top_k"] * row["chunk_tokens"]))
     return RetrievalSettings(chosen["retriever"], chosen["chunk_tokens"], chosen["top_k"]), rows
 

@@ -76,9 +76,15 @@ def worded(pair: QAPair, decision: Decision | None) -> QAPair:
     if decision is None or decision.action != "edit":
         return pair
     wording = {"question": decision.question, "reasoning": decision.reasoning, "answer": decision.answer}
-    told = content_words(decision.reasoning)
-    kept = content_words(pair.cues) <= told  # else they would announce what is no longer recalled
+    cues = pair.cues.split("\n")
+    told = decision.reasoning.split("\n") if len(cues) > 1 else [decision.reasoning]
+    # else they would announce what is no longer recalled
+    kept = len(cues) == len(told) and all(map(_announce, cues, told))
     return replace(pair, **wording, cues=pair.cues if kept else "", writer="person")
+
+
+def _announce(cues: str, text: str) -> bool:
+    return content_words(cues) <= content_words(text)
 
 
 def read_decisions(path: Path, pair_ids: Collection[str]) -> tuple[list[Decision], list[Problem]]:

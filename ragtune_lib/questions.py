@@ -15,6 +15,7 @@ from ragtune_lib.ask import ask, spans
 from ragtune_lib.records import Chunk, Problem, QAPair, Question, QuestionScope, Sentence
 from ragtune_lib.store import ROOT, content_id, to_record
 from ragtune_lib.support import REFUSAL
+from ragtune_lib.synthesize import GLOBAL_CHANGE
 from ragtune_lib.text import STOPWORDS, contains, content_words, normalize, sentences
 from ragtune_lib.text import names as names_in
 
@@ -31,7 +32,7 @@ HELD_OUT_ABSENT = {  # by a word that the documents must not hold
     "passport": "Where was {name}'s passport issued?",
     "perfume": "Which perfume does {name} prefer?",
 }
-TOPIC = re.compile(r"(?:with|of) (.+?)(?: over time\?$| go from|\.$)")  # of synthesize.GLOBAL_CHANGE
+TOPICS = [re.compile(re.escape(form).replace(r"\{name\}", "(.+)")) for form in GLOBAL_CHANGE]
 ABSENT_NAME = re.compile(r"(?:What is|say what) (.+)'s ")  # of synthesize.ABSENT_QUESTION
 
 
@@ -180,7 +181,7 @@ def _global_candidates(units: Sequence[Sentence], pairs: Sequence[QAPair]) -> li
         by_chunk[unit.chunk_id].append(unit.text)
     found = []
     for pair in pairs:
-        name = TOPIC.search(pair.question)
+        name = next(filter(None, (form.fullmatch(pair.question) for form in TOPICS)), None)
         if pair.kind != "change" or not name:
             continue
         facts = []

@@ -1,8 +1,9 @@
-"""Answering from memory: recall several things, then keep the one that the question fits best.
+"""Answering from memory: recall several things, then keep the one that the question fits best, or those that do.
 
 A small model that learnt a corpus by heart seldom says a wrong sentence wrongly; it says another sentence rightly,
 because its first words already decide which one it will be. So it is made to start in several ways, and the finished
-recitals are compared. All text comes from the weights; no document is read.
+recitals are compared. Whether one of them answers the question or several do in part, the model says itself, by the
+mark that it has learnt to begin with. All text comes from the weights; no document is read.
 
 Sources: recitation before an answer, arXiv 2210.01296; the noisy channel, P(question | recital) beside
 P(recital | question), arXiv 2108.04106.
@@ -17,7 +18,8 @@ from typing import Any
 from ragtune_lib.generate import Decoder, batches_by_length, stop_ids
 from ragtune_lib.models import chat_prompt, progress
 from ragtune_lib.support import abstains
-from ragtune_lib.training_set import without_cues, without_thought
+from ragtune_lib.text import normalize
+from ragtune_lib.training_set import ONE, SEVERAL, without_cues, without_thought
 
 FITS = "A note: {recital}\nA question that this note answers:"
 # chosen, as the number of passes in training, on questions about the sample journal that are not its held-out ones:
@@ -25,7 +27,7 @@ FITS = "A note: {recital}\nA question that this note answers:"
 OPENINGS = 2  # times as many recitals are begun as are finished
 OPENING_TOKENS = 12  # as long as three cues take
 TRUST = 0.2  # weight of P(recital | question) beside P(question | recital)
-METHOD = (FITS, OPENINGS, OPENING_TOKENS, TRUST)  # part of the key of a kept answer
+METHOD = (FITS, OPENINGS, OPENING_TOKENS, TRUST, ONE, SEVERAL)  # part of the key of a kept answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +37,21 @@ class Recital:
     text: str  # without its cues
     confidence: float  # log P(recital | question) of the tuned model
     fit: float  # log P(question | recital) of the untuned model
+    tokens: int  # of the text
 
     @property
     def score(self) -> float:
         """What recitals are compared by."""
         return self.fit + TRUST * self.confidence
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """All that the model recalled for a question."""
+
+    recitals: list[Recital]  # the greedy one first
+    several: bool  # whether the model means to answer by several of them
+    cost: int  # tokens generated
 
 
 def answer_by_reciting(
@@ -52,7 +64,7 @@ def answer_by_reciting(
     done: Callable[[list[int], list[str], list[int]], None] | None = None,
     together: int = 16,
 ) -> list[str]:
-    """Answer each question by the best of `count` recitals.
+    """Answer each question by the best of `count` recitals, or by its best ones where the model means several.
 
     A model whose likeliest answer is that the documents do not say keeps that answer; otherwise recitals that say so
     are no candidates.
@@ -63,7 +75,7 @@ def answer_by_reciting(
         tokenizer: of both.
         questions: to be answered.
         count: recitals finished per question; 1 is greedy decoding.
-        max_new_tokens: longest recital.
+        max_new_tokens: longest recital, and longest answer.
         done: called after each group with positions, texts and the tokens generated for each.
         together: questions per group.
 
@@ -74,39 +86,56 @@ def answer_by_reciting(
     bar = progress(len(questions), "recite")
     for start in range(0, len(questions), together):
         group = list(range(start, min(start + together, len(questions))))
-        asked = [questions[at] for at in group]
-        recalled, costs = recitals(tuned, base, tokenizer, asked, count, max_new_tokens)
-        for at, found in zip(group, recalled, strict=True):
-            texts[at] = choose(found)
+        found = recall(tuned, base, tokenizer, [questions[at] for at in group], count, max_new_tokens)
+        for at, recalled in zip(group, found, strict=True):
+            texts[at] = tell(recalled, max_new_tokens)
         if done:
-            done(group, [texts[at] for at in group], costs)
+            done(group, [texts[at] for at in group], [recalled.cost for recalled in found])
         bar.update(len(group))
     bar.close()
     return texts
 
 
-def choose(found: Sequence[Recital]) -> str:
-    """The best recital of a question, likeliest first token first in `found`."""
-    if abstains(found[0].text):
-        return found[0].text
-    candidates = [recital for recital in found if recital.text and not abstains(recital.text)] or found[:1]
-    return max(candidates, key=lambda recital: recital.score).text
+def tell(recalled: Recalled, max_tokens: int) -> str:
+    """The answer: the best recital, or the best ones that fit into `max_tokens` together, best first."""
+    greedy = recalled.recitals[0]
+    if abstains(greedy.text):
+        return greedy.text
+    told = [recital for recital in recalled.recitals if recital.text and not abstains(recital.text)] or [greedy]
+    best, *others = sorted(told, key=lambda recital: -recital.score)
+    if not recalled.several:
+        return best.text
+    texts, room = [best.text], max_tokens - best.tokens
+    for recital in others:
+        if recital.tokens <= room and not any(_same(recital.text, text) for text in texts):
+            texts.append(recital.text)
+            room -= recital.tokens
+    return " ".join(texts)
 
 
-def recitals(
+def _same(a: str, b: str) -> bool:
+    """Whether one of two texts holds the other."""
+    a, b = normalize(a), normalize(b)
+    return a in b or b in a
+
+
+def recall(
     tuned: Any, base: Any, tokenizer: Any, questions: Sequence[str], count: int, max_new_tokens: int
-) -> tuple[list[list[Recital]], list[int]]:
+) -> list[Recalled]:
     """What the tuned model recalls for each question, begun in several ways.
 
-    `OPENINGS` times as many are begun as are finished: each with another first token, for as long as the cues take.
-    The greedy one and those that the model believes most are finished.
-
-    Returns:
-        Recitals per question, at most `count`, the greedy one first; and the tokens generated per question.
+    Where its likeliest beginning is one of the two marks, the mark stands and the recitals begin after it. `OPENINGS`
+    times as many are begun as are finished: each with another first token, for as long as the cues take. The greedy
+    one and those that the model believes most are finished, at most `count` per question.
     """
     prompts = [tokenizer(chat_prompt(tokenizer, text), add_special_tokens=False)["input_ids"] for text in questions]
     ends = set(stop_ids(tokenizer))
     decoder = Decoder(tuned, tokenizer, prompts)
+    marks = {mark: tokenizer(mark, add_special_tokens=False)["input_ids"][-1] for mark in (ONE, SEVERAL)}
+    begun = decoder.logits.argmax(-1).tolist()
+    if set(begun) & set(marks.values()):
+        marked = [[*ids, token] if token in marks.values() else ids for ids, token in zip(prompts, begun, strict=True)]
+        decoder = Decoder(tuned, tokenizer, marked)
     firsts = first_tokens(decoder.logits, ends, 1 if count == 1 else OPENINGS * count)
     owners = [at for at, row in enumerate(firsts) for _ in row]
     said = [[token] for row in firsts for token, _ in row]
@@ -126,8 +155,9 @@ def recitals(
             belief[place] = chance
     for place in kept:
         costs[owners[place]] += len(said[place]) - opened[place]
-    chosen = [(owners[place], said[place], belief[place]) for place in kept]
-    return _compared(base, tokenizer, questions, chosen), costs
+    found = _compared(base, tokenizer, questions, [(owners[place], said[place], belief[place]) for place in kept])
+    several = [token == marks[SEVERAL] for token in begun]
+    return [Recalled(*each) for each in zip(found, several, costs, strict=True)]
 
 
 def _go_on(
@@ -175,9 +205,10 @@ def _compared(
     contexts = [tokenizer(FITS.format(recital=text), add_special_tokens=False)["input_ids"] for text in texts]
     asked = [tokenizer(f" {text}", add_special_tokens=False)["input_ids"] for text in questions]
     fits = log_likelihood(base, tokenizer, [(ids, asked[at]) for (at, *_), ids in zip(said, contexts, strict=True)])
+    sizes = [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
     found: list[list[Recital]] = [[] for _ in questions]
-    for (at, _, sure), text, fit in zip(said, texts, fits, strict=True):
-        found[at].append(Recital(text, sure, fit))
+    for (at, _, sure), text, fit, size in zip(said, texts, fits, sizes, strict=True):
+        found[at].append(Recital(text, sure, fit, size))
     return found
 
 

@@ -160,7 +160,8 @@ class QAPair:
     evidence_ids: tuple[str, ...]  # chunk ids
     writer: str  # who worded the question: "template" or a model's name
     fact_id: str  # pairs that word the same fact differently share it
-    cues: str = ""  # telling words of the evidence, learnt before it: they decide early which evidence is recalled
+    cues: str = ""  # telling words of the evidence, learnt before it: they decide early which evidence is recalled;
+    # where the reasoning has several lines, one source sentence each, as many lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +197,7 @@ class Example:
     question: str
     target: str  # what the assistant says, reasoning included where the form asks for it
     split: Literal["train", "validation"]
+    ends: bool = True  # False: the target is the beginning of what is said
 
 
 @dataclass(frozen=True, slots=True)

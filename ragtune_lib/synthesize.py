@@ -41,25 +41,63 @@ LOCAL_CUES = (
     "What does the {corpus} say about {cues}?",
     "What is known about {cues}?",
 )
+# many frames, for a model has to tell a wide question from a narrow one by its sense
 GLOBAL_ENTITY = (
     "What does the {corpus} tell about {name} as a whole?",
     "Who or what is {name}, and why does {name} matter?",
     "Describe the part that {name} plays over the whole time.",
     "What are the main things that happened with {name}?",
+    "Looking back, what stands out about {name}?",
+    "Which moments show what {name} is like?",
+    "What did {name} mean to {narrator}, and why?",
+    "In which ways does {name} come up again and again?",
+    "Give an overview of {name}.",
+    "What role did {name} play throughout?",
 )
 GLOBAL_CHANGE = (
     "How did things change with {name} over time?",
     "How did the story of {name} go from beginning to end?",
     "Compare the first and the last mentions of {name}.",
+    "How did matters with {name} develop from month to month?",
+    "What became of {name} in the end, and by which steps?",
+    "How was {name} at first, and how later?",
+    "Trace the ups and downs of {name}.",
+    "What turned out differently with {name} than it began?",
 )
-GLOBAL_RELATIONSHIP = ("How are {a} and {b} connected?", "What is the story of {a} and {b}?")
-GLOBAL_COMMUNITY = ("What story do {names} belong to?", "What ties {names} together?")
+GLOBAL_RELATIONSHIP = (
+    "How are {a} and {b} connected?",
+    "What is the story of {a} and {b}?",
+    "How did {a} and {b} get on over time?",
+    "What did {a} and {b} have to do with each other?",
+    "Which events link {a} with {b}?",
+    "How did {a} matter to {b}, and {b} to {a}?",
+)
+GLOBAL_COMMUNITY = (
+    "What story do {names} belong to?",
+    "What ties {names} together?",
+    "Tell the story in which {names} appear.",
+    "How do {names} belong together?",
+    "What happened around {names}?",
+    "Which episodes bring {names} together?",
+)
 GLOBAL_THEME = (
     "What does the {corpus} say about {name} overall?",
     "Which events have to do with {name}?",
     "What role do {name} play?",
+    "Looking at the whole time, what was there of {name}?",
+    "Which examples of {name} does the {corpus} have?",
+    "How did it go with {name} through the seasons?",
+    "List what there was of {name}.",
+    "What patterns are there in {name}?",
 )
-GLOBAL_PERIOD = ("What happened in {name}?", "What was {name} like?", "Sum up {name}.")
+GLOBAL_PERIOD = (
+    "What happened in {name}?",
+    "What was {name} like?",
+    "Sum up {name}.",
+    "What occupied {narrator} in {name}?",
+    "Which things marked {name}?",
+    "What changed in {name}?",
+)
 DOCUMENT = ("What happened on {day}?", "How was {day}?", "Tell me about {day}.", "What is told of {day}?")
 ABSENT_QUESTION = ("What is {name}'s {words}?", "Does the {corpus} say what {name}'s {words} is?")
 
@@ -71,7 +109,7 @@ class Settings:
     corpus: str = "documents"  # how questions call the corpus
     narrator: str = "the narrator"  # how questions call a first-person writer
     phrasings: int = 3  # wordings by rules per fact of a local pair, at least
-    global_phrasings: int = 3  # wordings per global topic
+    global_phrasings: int = 6  # wordings per global topic
     global_sentences: int = 4  # source sentences in a global answer
     topic_mentions: int = 6  # an entity or relationship named in fewer units gets no global pair
     document_phrasings: int = 1  # wordings that ask for a whole short document
@@ -168,6 +206,7 @@ def document_pairs(chunks: Sequence[Chunk], settings: Settings, longest: int = 2
 
 def global_pairs(
     units: Sequence[Sentence],
+    cues: Sequence[str],
     entities: Sequence[Entity],
     relationships: Sequence[Relationship],
     communities: Sequence[Community],
@@ -177,7 +216,7 @@ def global_pairs(
     """Pairs that need several chunks, each topic in `settings.global_phrasings` wordings.
 
     The answer of a topic is up to `settings.global_sentences` units, spread over time and chosen for how central
-    they are to the topic (cosine with the mean of the topic's units), in date order.
+    they are to the topic (cosine with the mean of the topic's units), in date order, one per line like their cues.
     """
     vectors = embed([unit.text for unit in units])
     mentions = mentions_of(units, entities)
@@ -205,11 +244,14 @@ def global_pairs(
     with_year = spans_years(units)
     pairs = []
     for kind, key, fill, forms, found in topics:
-        chosen = [units[position] for position in digest(found, vectors, settings.global_sentences)]
-        told = " ".join(recall(unit, _month(unit, with_year) if kind == "change" else "") for unit in chosen)
+        places = digest(found, vectors, settings.global_sentences)
+        chosen = [units[position] for position in places]
+        told = "\n".join(recall(unit, _month(unit, with_year) if kind == "change" else "") for unit in chosen)
+        hints = "\n".join(cues[position] for position in places)
         for form in chooser.sample(forms, min(settings.global_phrasings, len(forms))):
-            question = form.format(corpus=settings.corpus, **fill)
-            pairs.append(make_pair("global", kind, question, told, told, chosen, "template", content_id(kind, key)))
+            question = form.format(corpus=settings.corpus, narrator=settings.narrator, **fill)
+            fact = content_id(kind, key)
+            pairs.append(make_pair("global", kind, question, told, told, chosen, "template", fact, hints))
     return unique(pairs)
 
 

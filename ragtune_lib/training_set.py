@@ -16,6 +16,9 @@ from ragtune_lib.store import content_id
 from ragtune_lib.text import normalize
 
 AFTER_CUES = " >> "
+# first token of an answer with cues: whether one source sentence answers the question, or each of several does in part
+ONE, SEVERAL = "-", "*"
+OPENING_WORDS = 6  # of a sentence that other wordings teach to its end
 Form = Literal["evidence_then_answer", "evidence", "answer", "plain", "think", "raft"]
 THOUGHT = re.compile(r"\A(?:.*?</think>|\s*##Reason:.*?##Answer:|\s*##Answer:)\s*", re.DOTALL)
 
@@ -28,18 +31,18 @@ def target_text(pair: QAPair, form: Form) -> str:
         form: "evidence_then_answer" recalls the source and ends with the answer, where the source does not already
             end the thought; "evidence" recalls the source alone (a thought in its writer's own words is no source:
             such a pair is as in "plain"); "answer" leaves the reasoning out. Where a pair has cues, they stand before
-            what is recalled. The other three are for thoughts that a teacher wrote: "plain" puts a blank line between
-            thought and answer (the published code has nothing there); "think" puts the thought between `<think>` and
-            `</think>`, as reasoning models do; "raft" writes "##Reason: ..." and "##Answer: ..." with quotations
-            between ##begin_quote## and ##end_quote## and without cues (RAFT, arXiv 2403.10131). A pair without a
-            thought is its answer alone, but in "raft", where the head of the answer stays.
+            what is recalled, after `ONE`. The other three are for thoughts that a teacher wrote: "plain" puts a blank
+            line between thought and answer (the published code has nothing there); "think" puts the thought between
+            `<think>` and `</think>`, as reasoning models do; "raft" writes "##Reason: ..." and "##Answer: ..." with
+            quotations between ##begin_quote## and ##end_quote## and without cues (RAFT, arXiv 2403.10131). A pair
+            without a thought is its answer alone, but in "raft", where the head of the answer stays.
     """
     if form == "raft":
         reason = f"##Reason: {_with_quotes(pair)}\n" if pair.reasoning else ""
         return f"{reason}##Answer: {pair.answer}"
     if form == "answer" or not pair.reasoning:
         return pair.answer
-    recalled = f"{pair.cues}{AFTER_CUES}{pair.reasoning}" if pair.cues else pair.reasoning
+    recalled = _cued(ONE, pair.cues, pair.reasoning) if pair.cues and "\n" not in pair.cues else pair.reasoning
     if form == "think":
         return f"<think>\n{recalled}\n</think>\n\n{pair.answer}"
     if form == "plain" or (form == "evidence" and pair.kind in REASONED):
@@ -47,6 +50,10 @@ def target_text(pair: QAPair, form: Form) -> str:
     if form == "evidence" or pair.answer in (pair.reasoning, "") or pair.reasoning.endswith(pair.answer):
         return recalled
     return f"{recalled} So: {pair.answer.rstrip('.')}."
+
+
+def _cued(mark: str, cues: str, text: str) -> str:
+    return f"{mark}{cues}{AFTER_CUES}{text}"
 
 
 def _with_quotes(pair: QAPair) -> str:
@@ -75,9 +82,17 @@ def without_cues(text: str) -> str:
 
 
 def make_examples(
-    pairs: Sequence[QAPair], form: Form = "evidence_then_answer", validation_facts: int = 48, seed: int = 17
+    pairs: Sequence[QAPair],
+    form: Form = "evidence_then_answer",
+    validation_facts: int = 48,
+    seed: int = 17,
+    recited: int = 4,
 ) -> list[Example]:
     """Turn pairs into examples and hold one wording of some facts out for validation.
+
+    In the form "evidence" the wordings of a pair whose cues have several lines share them out: each leads to one of its
+    sentences, so all together leave open which of them comes first. What a sentence says after its opening is soon
+    known and costs most of the tokens, so only some of the wordings that lead to it teach it to its end.
 
     The facts stay in training (a memory must be trained on all of them); what is held out is a wording that no other
     pair shares. Only local facts with at least three wordings and global ones with at least two give one away, and a
@@ -88,6 +103,8 @@ def make_examples(
         form: see `target_text`.
         validation_facts: how many wordings to hold out; never more than a tenth of all pairs.
         seed: for the choice.
+        recited: examples per cued sentence that go on to its end, in the form "evidence"; the others stop after
+            `OPENING_WORDS`, and that an answer ends there is not learnt.
 
     Raises:
         ValueError: for a form that is none.
@@ -111,11 +128,40 @@ def make_examples(
             id=content_id(pair.id, form),
             pair_id=pair.id,
             question=pair.question,
-            target=target_text(pair, form),
+            target=target,
             split="validation" if pair.id in held else "train",
+            ends=ends,
         )
-        for pair in pairs
+        for pair, (target, ends) in zip(pairs, _targets(pairs, form, recited), strict=True)
     ]
+
+
+def _targets(pairs: Sequence[QAPair], form: Form, recited: int) -> list[tuple[str, bool]]:
+    """For each pair what is learnt, and whether it goes to its end."""
+    lines = {pair.id: _lines(pair) for pair in pairs} if form == "evidence" else {}
+    turns: Counter[str] = Counter()  # wordings of each fact so far: they share its lines out
+    taken: Counter[str] = Counter()  # examples that recite each sentence, by its cues
+    found = {}
+    for pair in sorted(pairs, key=lambda pair: (pair.scope != "local", pair.id)):
+        own = lines.get(pair.id, [])
+        if not own:
+            found[pair.id] = target_text(pair, form), True
+            continue
+        cues, text = own[turns[pair.fact_id] % len(own)]
+        turns[pair.fact_id] += 1
+        taken[cues] += 1
+        opening = " ".join(text.split()[:OPENING_WORDS])
+        ends = taken[cues] <= recited or opening == text
+        found[pair.id] = _cued(SEVERAL if len(own) > 1 else ONE, cues, text if ends else opening), ends
+    return [found[pair.id] for pair in pairs]
+
+
+def _lines(pair: QAPair) -> list[tuple[str, str]]:
+    """Cues and text of each source sentence that a pair recalls; none where it has no cues of its own for each."""
+    cues = pair.cues.split("\n")
+    texts = pair.reasoning.split("\n") if len(cues) > 1 else [pair.reasoning]
+    fitting = pair.cues and pair.kind not in REASONED and len(cues) == len(texts)
+    return list(zip(cues, texts, strict=True)) if fitting else []
 
 
 def _validation_worth(pair: QAPair) -> tuple[bool, str]:
@@ -124,10 +170,13 @@ def _validation_worth(pair: QAPair) -> tuple[bool, str]:
 
 
 def tokenize(example: Example, tokenizer: Any) -> dict[str, list[int]]:
-    """Token ids and labels of one example; labels are -100 (ignored) on all but the target and its end token."""
+    """Token ids and labels of one example; labels are -100 (ignored) on all but the target and its end token.
+
+    A target that stops before its end has no end token.
+    """
     prompt = tokenizer(chat_prompt(tokenizer, example.question), add_special_tokens=False)["input_ids"]
     end = "<|im_end|>" if has_token(tokenizer, "<|im_end|>") else tokenizer.eos_token
-    target = tokenizer(example.target + end, add_special_tokens=False)["input_ids"]
+    target = tokenizer(example.target + (end if example.ends else ""), add_special_tokens=False)["input_ids"]
     return {"input_ids": prompt + target, "labels": [-100] * len(prompt) + target}
 
 

@@ -16,7 +16,7 @@ SETTINGS = Settings(corpus="journal", phrasings=3, topic_mentions=3, absent=12)
 UNITS = evidence_units(CHUNKS)
 PAIRS = [
     *local_pairs(UNITS, [""] * len(UNITS), ENTITIES, SETTINGS),
-    *global_pairs(UNITS, ENTITIES, RELATIONSHIPS, [], embed, SETTINGS),
+    *global_pairs(UNITS, [""] * len(UNITS), ENTITIES, RELATIONSHIPS, [], embed, SETTINGS),
     *absent_pairs(UNITS, ENTITIES, SETTINGS),
 ]
 TEXTS = {chunk.id: normalize(" ".join(sentences(chunk.text))) for chunk in CHUNKS}

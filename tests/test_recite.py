@@ -3,10 +3,10 @@ import math
 import pytest
 import tiny
 
-from ragtune_lib.generate import generate
+from ragtune_lib.generate import Decoder, generate
 from ragtune_lib.models import chat_prompt, load_model, load_tokenizer
-from ragtune_lib.recite import Recital, answer_by_reciting, choose, first_tokens, log_likelihood, recitals
-from ragtune_lib.training_set import AFTER_CUES, without_cues
+from ragtune_lib.recite import Recalled, Recital, answer_by_reciting, first_tokens, log_likelihood, recall, tell
+from ragtune_lib.training_set import AFTER_CUES, ONE, SEVERAL, without_cues
 
 one_thread = pytest.fixture(scope="module", autouse=True)(tiny.one_thread)
 QUESTIONS = ["Who sold jam?", "What did the doctor say about the left knee?", "When?"]
@@ -41,20 +41,24 @@ def test_the_log_likelihood_is_the_sum_over_the_text_alone_whatever_the_batch(sm
 @pytest.mark.parametrize("longest", [1, 5, 12, 40])
 def test_recitals_begin_with_the_likeliest_first_tokens_and_the_first_is_the_greedy_answer(small, longest):
     model, tokenizer = small
-    found, costs = recitals(model, model, tokenizer, QUESTIONS, 4, longest)
+    found = recall(model, model, tokenizer, QUESTIONS, 4, longest)
     greedy = generate(model, tokenizer, [chat_prompt(tokenizer, question) for question in QUESTIONS], longest)
-    assert [row[0].text for row in found] == [without_cues(text) for text in greedy]
-    assert all(len(row) == 4 for row in found)
+    assert [row.recitals[0].text for row in found] == [without_cues(text) for text in greedy]
+    assert all(len(row.recitals) == 4 and not row.several for row in found)
     opening = min(longest, 12)
-    assert all(8 <= cost <= 8 * opening + 4 * (longest - opening) for cost in costs)  # twice as many are begun
-    assert all(recital.confidence < 0 and recital.fit < 0 for row in found for recital in row)
+    most = 8 * opening + 4 * (longest - opening)  # twice as many are begun
+    assert all(8 <= row.cost <= most for row in found)
+    assert all(recital.confidence < 0 and recital.fit < 0 for row in found for recital in row.recitals)
+    assert all(recital.tokens == len(ids(tokenizer, recital.text)) for row in found for recital in row.recitals)
 
 
 def test_recitals_are_as_sure_as_the_model_finds_their_words_likely(small, monkeypatch):
     model, tokenizer = small
     caught = []
-    monkeypatch.setattr("ragtune_lib.recite._compared", lambda base, tokenizer, questions, said: caught.extend(said))
-    recitals(model, model, tokenizer, QUESTIONS, 3, 30)
+    monkeypatch.setattr(
+        "ragtune_lib.recite._compared", lambda base, tokenizer, asked, said: caught.extend(said) or [[]] * len(asked)
+    )
+    recall(model, model, tokenizer, QUESTIONS, 3, 30)
     assert [at for at, *_ in caught] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert max(len(said) for _, said, _ in caught) == 30
     prompts = [ids(tokenizer, chat_prompt(tokenizer, question)) for question in QUESTIONS]
@@ -71,18 +75,66 @@ def test_an_end_token_never_begins_a_recital():
     assert begun[0][0][1] == pytest.approx(3 - math.log(total))  # of all that it might have said, the end among it
 
 
+def said(text, confidence=-1.0, fit=-20.0):
+    return Recital(text, confidence, fit, len(text.split()))
+
+
+def told(*recitals, several=False, room=96):
+    return tell(Recalled(list(recitals), several, 0), room)
+
+
 def test_the_best_recital_is_the_one_that_the_question_fits():
-    sure, fitting = Recital("Tomas slept.", -1.0, -30.0), Recital("Ilse sold jam.", -6.0, -20.0)
-    assert choose([sure, fitting]) == "Ilse sold jam."
-    assert choose([fitting, sure]) == "Ilse sold jam."
-    assert choose([sure, Recital("Ilse sold jam.", -60.0, -20.0)]) == "Tomas slept."  # invented: hardly believed itself
+    sure, fitting = said("Tomas slept.", -1.0, -30.0), said("Ilse sold jam.", -6.0, -20.0)
+    assert told(sure, fitting) == told(fitting, sure) == "Ilse sold jam."
+    assert told(sure, said("Ilse sold jam.", -60.0, -20.0)) == "Tomas slept."  # invented: hardly believed itself
+    assert math.isclose(said("a", -10.0, -20.0).score, -22.0)
 
 
-def test_a_first_thought_that_declines_stands_and_a_later_one_does_not_count():
-    assert choose([Recital(REFUSAL, -1.0, -40.0), Recital("Ilse sold jam.", -6.0, -20.0)]) == REFUSAL
-    assert choose([Recital("Ilse sold jam.", -6.0, -20.0), Recital(REFUSAL, -1.0, -1.0)]) == "Ilse sold jam."
-    assert choose([Recital("", -1.0, 0.0), Recital("Ilse sold jam.", -6.0, -20.0)]) == "Ilse sold jam."
-    assert math.isclose(Recital("a", -10.0, -20.0).score, -22.0)
+@pytest.mark.parametrize("several", [False, True])
+def test_a_first_thought_that_declines_stands_and_a_later_one_does_not_count(several):
+    jam = said("Ilse sold jam.", -6.0, -20.0)
+    assert told(said(REFUSAL, -1.0, -40.0), jam, several=several) == REFUSAL
+    assert told(jam, said(REFUSAL, -1.0, -1.0), several=several) == "Ilse sold jam."
+    assert told(said("", -1.0, 0.0), jam, several=several) == "Ilse sold jam."
+
+
+def test_several_recitals_are_told_best_first_as_far_as_there_is_room():
+    jam, boat, nap = (
+        said("Ilse sold jam.", fit=-10.0),
+        said("Tomas painted the boat.", fit=-9.0),
+        said("Nap.", fit=-30.0),
+    )
+    assert told(nap, jam, boat, several=True) == "Tomas painted the boat. Ilse sold jam. Nap."
+    assert told(nap, jam, boat, several=True, room=7) == "Tomas painted the boat. Ilse sold jam."
+    assert told(nap, jam, boat, several=True, room=6) == "Tomas painted the boat. Nap."  # what fits is not lost
+    assert told(nap, jam, boat, several=True, room=2) == "Tomas painted the boat."
+    assert told(nap, jam, boat) == "Tomas painted the boat."
+
+
+def test_nothing_is_told_twice():
+    recitals = [said("ilse sold jam"), said("Ilse sold jam.", fit=-10.0), said("Ilse sold jam. Often.", fit=-11.0)]
+    assert told(*recitals, several=True) == "Ilse sold jam."
+
+
+@pytest.mark.parametrize(("mark", "several"), [(SEVERAL, True), (ONE, False)])
+def test_a_mark_that_the_model_begins_with_stands_before_all_recitals(small, monkeypatch, mark, several):
+    model, tokenizer = small
+    marked = ids(tokenizer, mark)[-1]
+    begin = Decoder.__init__
+    read = []
+
+    def first_says_mark(self, model, tokenizer, prompts, *rest):
+        begin(self, model, tokenizer, prompts, *rest)
+        read.append([list(prompt) for prompt in prompts])
+        if len(read) == 1:
+            self.logits = self.logits.clone()
+            self.logits[0, marked] = self.logits.max() + 1  # of the first question alone
+
+    monkeypatch.setattr(Decoder, "__init__", first_says_mark)
+    found = recall(model, model, tokenizer, QUESTIONS, 2, 8)
+    assert [row.several for row in found] == [several, False, False]
+    assert read[1] == [[*read[0][0], marked], *read[0][1:]]
+    assert all(len(row.recitals) == 2 for row in found)
 
 
 def test_groups_are_reported_as_they_are_done_and_do_not_change_the_answers(small):

@@ -30,7 +30,7 @@ TWO = tuple(sorted(entity.id for entity in ENTITIES if entity.name in ("Tomas", 
 COMMUNITY = Community("m1", 0, "", TWO, "Tomas, boat", "", ())
 CUES = cue_words(UNITS, embed)
 LOCAL = local_pairs(UNITS, CUES, ENTITIES, SETTINGS)
-GLOBAL = global_pairs(UNITS, ENTITIES, RELATIONSHIPS, [COMMUNITY], embed, SETTINGS)
+GLOBAL = global_pairs(UNITS, CUES, ENTITIES, RELATIONSHIPS, [COMMUNITY], embed, SETTINGS)
 DOCUMENTS = document_pairs(CHUNKS, SETTINGS)
 ABSENT = absent_pairs(UNITS, ENTITIES, SETTINGS)
 ALL = [*LOCAL, *GLOBAL, *DOCUMENTS, *ABSENT]
@@ -160,7 +160,7 @@ def test_what_is_recalled_comes_in_the_order_of_time_and_with_no_other_day_than_
 def test_a_year_is_named_where_there_are_several_and_only_there():
     chunks = [replace(chunk, date=chunk.date.replace("2025-12", "2026-12")) for chunk in CHUNKS]
     units = evidence_units(chunks)
-    pairs = global_pairs(units, ENTITIES, RELATIONSHIPS, [], embed, SETTINGS)
+    pairs = global_pairs(units, cue_words(units, embed), ENTITIES, RELATIONSHIPS, [], embed, SETTINGS)
     changes = [pair for pair in pairs if pair.kind == "change"]
     assert changes
     for pair in changes:
@@ -177,7 +177,7 @@ def test_ids_come_from_the_words_and_no_words_occur_twice():
 
 def test_the_same_input_gives_the_same_pairs_and_another_seed_gives_others():
     assert local_pairs(UNITS, CUES, ENTITIES, SETTINGS) == LOCAL
-    assert global_pairs(UNITS, ENTITIES, RELATIONSHIPS, [COMMUNITY], embed, SETTINGS) == GLOBAL
+    assert global_pairs(UNITS, CUES, ENTITIES, RELATIONSHIPS, [COMMUNITY], embed, SETTINGS) == GLOBAL
     assert document_pairs(CHUNKS, SETTINGS) == DOCUMENTS
     assert absent_pairs(UNITS, ENTITIES, SETTINGS) == ABSENT
     other = replace(SETTINGS, seed=18)
@@ -211,12 +211,12 @@ def test_only_what_is_named_often_enough_is_a_global_topic():
         "boat": 3,
     }
     for least in (2, 4, 5, 6):
-        pairs = global_pairs(UNITS, ENTITIES, RELATIONSHIPS, [], embed, replace(SETTINGS, topic_mentions=least))
+        pairs = global_pairs(UNITS, CUES, ENTITIES, RELATIONSHIPS, [], embed, replace(SETTINGS, topic_mentions=least))
         asked = {name for name in NAMES for pair in pairs if pair.kind == "entity" and name in pair.question}
         assert asked == {name for name in NAMES if named_in(name) >= least}
         both = [pair.question for pair in pairs if pair.kind == "relationship"]
         assert all(any(normalize(question).count(normalize(name)) for name in NAMES) for question in both)
-    pairs = global_pairs(UNITS, ENTITIES, RELATIONSHIPS, [], embed, replace(SETTINGS, topic_mentions=3))
+    pairs = global_pairs(UNITS, CUES, ENTITIES, RELATIONSHIPS, [], embed, replace(SETTINGS, topic_mentions=3))
     both = {pair.question for pair in pairs if pair.kind == "relationship"}
     assert len(both) == 2 * 3  # harbour with Ilse Brandt (3 units) and Tomas (3), Tomas with boat (3); wordings
     assert all(("Tomas" in text) + ("harbour" in text) + ("boat" in text) + ("Brandt" in text) == 2 for text in both)
@@ -225,12 +225,20 @@ def test_only_what_is_named_often_enough_is_a_global_topic():
 def test_each_global_topic_has_the_wordings_and_sentences_that_are_asked_for():
     settings = replace(SETTINGS, global_phrasings=1, global_sentences=2)
     for setting in (SETTINGS, settings):
-        pairs = global_pairs(UNITS, ENTITIES, RELATIONSHIPS, [COMMUNITY], embed, setting)
+        pairs = global_pairs(UNITS, CUES, ENTITIES, RELATIONSHIPS, [COMMUNITY], embed, setting)
         assert {"entity", "change", "community", "period", "theme"} <= {pair.kind for pair in pairs}
         for group in facts(pairs).values():
             assert len(group) == setting.global_phrasings
             assert len({pair.reasoning for pair in group}) == 1
         assert all(1 <= len(told(pair)) <= setting.global_sentences for pair in pairs)
+
+
+def test_a_global_pair_has_the_cues_of_each_of_its_sentences():
+    cues = {unit.text: words for unit, words in zip(UNITS, CUES, strict=True)}
+    for pair in GLOBAL:
+        lines = pair.reasoning.split("\n")
+        assert [cues[re.sub(r" \([A-Z]\w+\)$", "", line)] for line in lines] == pair.cues.split("\n")
+    assert any(len(pair.cues.split("\n")) > 1 for pair in GLOBAL)
 
 
 def test_a_community_is_asked_for_by_its_title_and_answered_by_its_members():
@@ -239,7 +247,7 @@ def test_a_community_is_asked_for_by_its_title_and_answered_by_its_members():
     for pair in pairs:
         assert all("Tomas" in unit.text or "boat" in unit.text for unit, _ in told(pair))
     alone = replace(COMMUNITY, entity_ids=tuple(entity.id for entity in ENTITIES if entity.name == "Tomas"))
-    assert not [p for p in global_pairs(UNITS, ENTITIES, [], [alone], embed, SETTINGS) if p.kind == "community"]
+    assert not [p for p in global_pairs(UNITS, CUES, ENTITIES, [], [alone], embed, SETTINGS) if p.kind == "community"]
 
 
 def test_a_digest_takes_the_most_central_of_each_part():
@@ -327,7 +335,7 @@ def test_only_names_are_asked_for_attributes():
 
 def test_nothing_gives_nothing():
     assert evidence_units([]) == local_pairs([], [], [], SETTINGS) == document_pairs([], SETTINGS) == []
-    assert global_pairs([], [], [], [], embed, SETTINGS) == absent_pairs([], [], SETTINGS) == []
+    assert global_pairs([], [], [], [], [], embed, SETTINGS) == absent_pairs([], [], SETTINGS) == []
     heading = [Chunk("c", "d", 0, 9, "# Only a title", "2025-01-01")]
     assert evidence_units(heading) == document_pairs(heading, SETTINGS) == []
 
@@ -338,7 +346,7 @@ def test_names_with_signs_of_a_pattern_do_no_harm():
     entities += [replace(entities[0], id="e9", name="C++ (the", evidence=entities[0].evidence)]
     units = evidence_units(hostile)
     pairs = local_pairs(units, cue_words(units, embed), entities, SETTINGS) + global_pairs(
-        units, entities, [], [], embed, replace(SETTINGS, topic_mentions=1)
+        units, cue_words(units, embed), entities, [], [], embed, replace(SETTINGS, topic_mentions=1)
     )
     assert any("C++ (the" in pair.question for pair in pairs)
     assert all(re.search(r"\{name\}|\{corpus\}", pair.reasoning) for pair in pairs)
@@ -347,7 +355,7 @@ def test_names_with_signs_of_a_pattern_do_no_harm():
 def test_a_sentence_is_found_in_the_unit_that_joined_it():
     mention = Sentence("It dried in two days.", "c0", "2025-01-06")
     paint = replace(ENTITIES[0], id="e0", name="days", evidence=(mention,), chunk_ids=("c0",))
-    pairs = global_pairs(UNITS, [paint], [], [], embed, replace(SETTINGS, topic_mentions=1))
+    pairs = global_pairs(UNITS, CUES, [paint], [], [], embed, replace(SETTINGS, topic_mentions=1))
     asked = [pair for pair in pairs if pair.kind == "entity"]
     assert asked and all("Tomas painted the boat green with a brush. It dried" in pair.answer for pair in asked)
 
@@ -375,10 +383,10 @@ def test_the_cue_nearest_to_its_unit_comes_first():
     assert cue_words([], near) == []
 
 
-def test_local_pairs_carry_the_cues_of_their_unit_and_others_none():
+def test_local_pairs_carry_the_cues_of_their_unit_and_documents_none():
     own = {(unit.text, unit.chunk_id): cues for unit, cues in zip(UNITS, CUES, strict=True)}
     assert all(pair.cues == own[pair.reasoning, pair.evidence_ids[0]] for pair in LOCAL)
-    assert not any(pair.cues for pair in [*GLOBAL, *DOCUMENTS, *ABSENT])
+    assert not any(pair.cues for pair in [*DOCUMENTS, *ABSENT])
 
 
 def test_where_a_model_told_persons_apart_they_alone_are_asked_what_nobody_says():

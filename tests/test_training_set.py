@@ -10,6 +10,8 @@ from ragtune_lib.models import chat_prompt
 from ragtune_lib.records import Example, QAPair
 from ragtune_lib.text import normalize
 from ragtune_lib.training_set import (
+    ONE,
+    SEVERAL,
     make_examples,
     masked_example,
     target_text,
@@ -93,8 +95,8 @@ CUED = replace(COT, cues="jam, diary")
             " So jam.\n##Answer: Jam, twice.",
         ),
         (SOLD, "raft", "##Reason: ##begin_quote## Ilse sold jam. (6 May) ##end_quote##\n##Answer: jam"),
-        (CUED, "plain", f"jam, diary >> {COT.reasoning}\n\nJam, twice."),
-        (CUED, "think", f"<think>\njam, diary >> {COT.reasoning}\n</think>\n\nJam, twice."),
+        (CUED, "plain", f"-jam, diary >> {COT.reasoning}\n\nJam, twice."),
+        (CUED, "think", f"<think>\n-jam, diary >> {COT.reasoning}\n</think>\n\nJam, twice."),
         (CUED, "raft", target_text(COT, "raft")),
         (replace(COT, reasoning=""), "plain", "Jam, twice."),
         (replace(COT, reasoning=""), "think", "Jam, twice."),
@@ -127,6 +129,57 @@ def test_every_pair_gives_one_example_in_order():
     ]
     assert len({e.id for e in examples}) == len(pairs)
     assert not {e.id for e in examples} & {e.id for e in make_examples(pairs, form="answer")}
+
+
+LONG = "Ilse sold plum jam at the harbour on a very long day."
+KNOWN = [
+    replace(SOLD, id=f"k{at}", question=f"Wording {at}?", reasoning=LONG, answer="jam", cues="plum, jam", fact_id="f")
+    for at in range(5)
+]
+WIDE = replace(
+    KNOWN[0], id="w", scope="global", question="All in all?", reasoning=f"{LONG}\nTomas painted the old boat green again, slowly.",
+    answer="-", cues="plum, jam\npainted, boat", fact_id="g",
+)  # fmt: skip
+
+
+def test_a_cued_sentence_is_learnt_to_its_end_from_some_wordings_and_its_opening_from_the_others():
+    examples = make_examples(KNOWN, "evidence", 0, recited=2)
+    whole, opening = f"{ONE}plum, jam >> {LONG}", f"{ONE}plum, jam >> Ilse sold plum jam at the"
+    assert sorted((e.target, e.ends) for e in examples) == sorted([(whole, True)] * 2 + [(opening, False)] * 3)
+    assert {e.target for e in make_examples(KNOWN, "evidence", 0, recited=5)} == {whole}
+    assert all(e.ends for e in make_examples(KNOWN, "evidence_then_answer", 0, recited=0))
+    short = replace(KNOWN[0], reasoning="Ilse sold jam.")
+    assert [(e.target, e.ends) for e in make_examples([short], "evidence", 0, recited=0)] == [
+        (f"{ONE}plum, jam >> Ilse sold jam.", True)
+    ]
+
+
+def test_wordings_with_several_sentences_share_them_out():
+    wordings = [replace(WIDE, id=f"w{at}", question=f"Wide {at}?") for at in range(5)]
+    targets = [e.target for e in make_examples(wordings[::-1], "evidence", 0, recited=1)][::-1]
+    first, second = (
+        f"{SEVERAL}plum, jam >> {LONG}",
+        f"{SEVERAL}painted, boat >> Tomas painted the old boat green again, slowly.",
+    )
+    assert targets[:2] == [first, second]
+    assert all(first.startswith(target) and len(target) < len(first) for target in targets[2::2])
+    assert all(second.startswith(target) and len(target) < len(second) for target in targets[3::2])
+
+
+def test_local_wordings_recite_a_sentence_before_global_ones_do():
+    examples = make_examples([replace(WIDE, id="a"), *KNOWN], "evidence", 0, recited=5)
+    assert [e.ends for e in examples] == [False, True, True, True, True, True]
+
+
+@pytest.mark.parametrize("reasoning", [LONG, f"{LONG}\n{LONG}\n{LONG}"])
+def test_cues_that_do_not_fit_the_lines_are_left_out(reasoning):
+    edited = replace(WIDE, reasoning=reasoning, answer="")
+    assert [e.target for e in make_examples([edited], "evidence", 0)] == [reasoning]
+
+
+def test_that_an_opening_ends_is_not_learnt(tokenizer):
+    row = tokenize(replace(example(target="-plum >> Ilse"), ends=False), tokenizer)
+    assert tokenizer.decode([label for label in row["labels"] if label != -100]) == "-plum >> Ilse"
 
 
 def test_every_fact_stays_in_training_and_gives_one_wording_away_at_most():

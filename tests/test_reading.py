@@ -131,6 +131,14 @@ def test_one_refused_reply_to_a_single_question_is_its_problem(tmp_path):
     assert answers == [] and [one.item for one in problems] == ["q0 sys"]
 
 
+def test_a_thought_without_an_answer_is_a_problem(tmp_path):
+    reader, _ = reader_of(tmp_path, lambda call: "<think>Jam or tea? Let me see")
+    answers, problems = read_all(reader, "sys", [turn("q0")])
+    assert answers == [] and [(one.reason, one.reply) for one in problems] == [
+        ("the thought was cut off before an answer", "<think>Jam or tea? Let me see")
+    ]
+
+
 class Cuts:
     """A server that is cut off at the limit every time."""
 

@@ -17,6 +17,7 @@ from ragtune_lib.llm.calls import Reply, parse_spec
 from ragtune_lib.llm.each import Rehearsal, results_of_each
 from ragtune_lib.prompt_files import template
 from ragtune_lib.records import Answer, Problem
+from ragtune_lib.support import is_cut_thought
 from ragtune_lib.training_set import without_thought
 
 STAGE = "06_answer"
@@ -199,8 +200,9 @@ def read_all(reader: ModelReader, system: str, turns: Sequence[Turn]) -> tuple[l
             problems.append(result.problem)
             continue
         text = without_thought(result.reply.text).strip()
-        if not text:
-            problems.append(Problem(stage, result.call.item, "the answer is blank", result.reply.text))
+        if not text or is_cut_thought(text):
+            reason = "the thought was cut off before an answer" if text else "the answer is blank"
+            problems.append(Problem(stage, result.call.item, reason, result.reply.text))
             continue
         spent = turn.spent.plus(result.reply)
         answers.append(make_answer(reader, turn.question, system, text, turn.contexts, spent))

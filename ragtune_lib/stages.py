@@ -49,7 +49,11 @@ STAGES = (
         ("questions.jsonl", "flags.jsonl", "kept.jsonl"),
         ("questions",),
     ),
-    Stage("05_finetune", ("kept.jsonl",), ("examples.jsonl", "train_config.json", "train_log.jsonl", *ADAPTER)),
+    Stage(
+        "05_finetune",
+        ("kept.jsonl",),
+        ("left_out.jsonl", "examples.jsonl", "train_config.json", "train_log.jsonl", *ADAPTER),
+    ),
     Stage(
         "06_answer",
         (

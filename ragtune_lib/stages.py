@@ -73,7 +73,14 @@ STAGES = (
     Stage(
         "07_judge",
         ("questions.jsonl", "answers.jsonl", "chunks.jsonl", "documents.jsonl", "human_verdicts.jsonl"),
-        ("verdicts.jsonl", "win_rates.jsonl", "scores.json", "judge_calls.jsonl", "judge_statistics.json"),
+        (
+            "verdicts.jsonl",
+            "win_rates.jsonl",
+            "scores.json",
+            "judge_calls.jsonl",
+            "claims.jsonl",
+            "judge_statistics.json",
+        ),
     ),
 )
 

@@ -7,29 +7,14 @@ rows have in common is held once, and no processor copies the logits. On two CPU
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from ragtune_lib.likelihood import batches_by_length
 from ragtune_lib.models import has_token, progress
 
 GROW = 32  # tokens for which room is made at a time in the cache of keys and values
 SHRINK = 0.85  # rows that have ended leave the batch when no more than this share is left: leaving copies the cache
-
-
-def batches_by_length(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
-    """Positions grouped so that neighbours have like lengths and a padded group holds at most `max_tokens`.
-
-    Longest first: if the memory does not suffice, that shows at once and not at the end.
-    """
-    order = sorted(range(len(lengths)), key=lambda position: (-lengths[position], position))
-    group: list[int] = []
-    for position in order:
-        if group and (len(group) + 1) * lengths[group[0]] > max_tokens:
-            yield group
-            group = []
-        group.append(position)
-    if group:
-        yield group
 
 
 def generate(

@@ -130,6 +130,17 @@ def load_model(spec: str, adapter: Path | None = None) -> Any:
     return model.to(device).eval()
 
 
+def has_full_attention(model: Any) -> bool:
+    """Whether every layer sees all of a text, and not a sliding window of it only.
+
+    Only then can a text be read once and stand before many others (`generate.Prefix`).
+    """
+    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer
+
+    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
+
+
 def load_embedder() -> Embed:
     """The packaged MiniLM sentence encoder as a function: texts to float32 rows of length 1, shape (n, 384)."""
     import numpy as np

@@ -11,6 +11,7 @@ from ragtune_lib.page_html import details, figure, table
 
 RATES = ("system", "baseline", "criterion", "scope", "judge", "n", "invalid", "rate", "low", "high", "p", "p_holm")
 AGREEMENT = ("judge", "other", "n", "agree", "kappa", "low", "high")
+CLAIMS = ("system", "scope", "metric", "n", "value", "low", "high")
 FLAWS = ("system", "baseline", "criterion", "scope", "judge", "n", "rate", "published_n", "published", "difference")
 
 
@@ -40,6 +41,15 @@ def judge_model(folder: Path, system: str) -> str:
     if found.get("flaws"):
         caption = "The published judge: the tuned model always first, no ties, a lenient reader. No result, a warning."
         parts.append(details("What the published judge would have said", _rows(FLAWS, found["flaws"], caption)))
+    if found.get("claims"):
+        from ragtune_lib.plots_judge import plot_claims
+
+        caption = "Claims per answer as the judge model lists them, and groups of unlike wording; they may be false."
+        parts += [
+            "<h3>How much the answers say</h3>",
+            figure(plot_claims(found["claims"])),
+            details("Claims by kind of question", _rows(CLAIMS, found["claims"], caption)),
+        ]
     if found.get("agreement"):
         caption = "Cohen's kappa: 1 is full agreement, 0 what chance gives. Trust a judge that agrees with a person."
         parts.append("<h3>Do the judges agree?</h3>" + _rows(AGREEMENT, found["agreement"], caption))

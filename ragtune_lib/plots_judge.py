@@ -116,6 +116,36 @@ def plot_bradley_terry(rows: Sequence[Row], criterion: str = "overall", scope: s
     return name_rows(figure, [system_name(system) for system in systems])
 
 
+def plot_claims(rows: Sequence[Row], scope: str = "all") -> go.Figure:
+    """Claims per answer of every system, and how many groups of unlike wording they fall into, by the distance allowed.
+
+    Args:
+        rows: from `judges.claims.claim_scores`.
+        scope: of the questions.
+    """
+    chosen = [row for row in rows if row["scope"] == scope]
+    figure = blank_figure("How much answers say", f"claims per answer, {html.escape(scope)} questions · {BARS}", 430)
+    colours = (BLUE, GREEN, ORANGE, PURPLE, GREY)
+    for number, metric in enumerate(dict.fromkeys(row["metric"] for row in chosen)):
+        mine = [row for row in chosen if row["metric"] == metric]
+        whole = metric == "claims"
+        figure.add_bar(
+            x=[system_name(row["system"]) for row in mine], y=[row["value"] for row in mine],
+            name="claims" if whole else f"groups, distance up to {metric.rpartition('_')[2]}",
+            marker={"color": colours[number % len(colours)]},
+            error_y={
+                "array": [row["high"] - row["value"] for row in mine],
+                "arrayminus": [row["value"] - row["low"] for row in mine],
+                "symmetric": False, "thickness": 1.5,
+            },
+            text=[f"{row['value']:.1f}<br>n={row['n']}" if whole else f"{row['value']:.1f}" for row in mine],
+            textposition="inside", insidetextanchor="start", textangle=0,
+        )  # fmt: skip
+    figure.update_yaxes(title="per answer", rangemode="tozero")
+    figure.update_layout(barmode="group")
+    return figure
+
+
 def _dots(
     figure: go.Figure,
     name: str,

@@ -15,9 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ragtune_lib.generate import Decoder, batches_by_length, stop_ids
+from ragtune_lib.generate import Decoder, stop_ids
+from ragtune_lib.likelihood import log_likelihood
 from ragtune_lib.models import chat_prompt, progress
-from ragtune_lib.support import abstains
+from ragtune_lib.support import abstains, is_cut_thought
 from ragtune_lib.text import normalize
 from ragtune_lib.training_set import ONE, SEVERAL, without_cues, without_thought
 
@@ -101,7 +102,7 @@ def tell(recalled: Recalled, max_tokens: int) -> str:
     greedy = recalled.recitals[0]
     if abstains(greedy.text):
         return greedy.text
-    told = [recital for recital in recalled.recitals if recital.text and not abstains(recital.text)] or [greedy]
+    told = [recital for recital in recalled.recitals if _says_something(recital.text)] or [greedy]
     best, *others = sorted(told, key=lambda recital: -recital.score)
     if not recalled.several:
         return best.text
@@ -111,6 +112,10 @@ def tell(recalled: Recalled, max_tokens: int) -> str:
             texts.append(recital.text)
             room -= recital.tokens
     return " ".join(texts)
+
+
+def _says_something(text: str) -> bool:
+    return bool(text) and not abstains(text) and not is_cut_thought(text)
 
 
 def _same(a: str, b: str) -> bool:
@@ -218,31 +223,3 @@ def first_tokens(logits: Any, ends: set[int], count: int) -> list[list[tuple[int
     chances[:, sorted(ends)] = float("-inf")
     best, tokens = chances.topk(count)
     return [list(zip(row, values, strict=True)) for row, values in zip(tokens.tolist(), best.tolist(), strict=True)]
-
-
-def log_likelihood(
-    model: Any, tokenizer: Any, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], batch_tokens: int = 2_000
-) -> list[float]:
-    """Natural log of P(text | context), summed over the tokens of the text.
-
-    Args:
-        model: a causal language model.
-        tokenizer: its tokenizer, for padding.
-        pairs: token ids of context and text; a context is not empty.
-        batch_tokens: padded tokens per batch; bounds the memory.
-    """
-    import torch
-
-    values = [0.0] * len(pairs)
-    lengths = [len(context) + len(text) for context, text in pairs]
-    for group in batches_by_length(lengths, batch_tokens):
-        batch = tokenizer.pad({"input_ids": [[*pairs[at][0], *pairs[at][1]] for at in group]}, return_tensors="pt")
-        batch = batch.to(model.device)
-        keep = max(len(pairs[at][1]) for at in group) + 1  # padding is on the left: texts end together
-        with torch.inference_mode():
-            logits = model(**batch, logits_to_keep=keep).logits[:, :-1].float()
-        wanted = batch["input_ids"][:, -keep + 1 :]
-        chances = (logits.gather(-1, wanted[..., None])[..., 0] - logits.logsumexp(-1)).tolist()
-        for at, row in zip(group, chances, strict=True):
-            values[at] = sum(row[len(row) - len(pairs[at][1]) :])
-    return values

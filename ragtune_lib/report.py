@@ -309,11 +309,13 @@ def _finish(folder: Path, state: dict[str, Any], stages: Sequence[Stage]) -> Non
 def collect_metrics(folder: Path, state: Mapping[str, Any], stages: Sequence[Stage]) -> dict[str, Any]:
     """The content of metrics.json: figures of all stages in one place; win rates and scores are lists of objects."""
     records = {stage.name: state["stages"][stage.name] for stage in stages}
-    scores = folder / "scores.json"
+    scores, statistics = folder / "scores.json", folder / "judge_statistics.json"
+    by_model = json.loads(statistics.read_text(encoding="utf-8")) if statistics.exists() else {}
     return {
         "run": state["run"],
         "win_rates": read_lines(folder / "win_rates.jsonl")[0],
         "scores": json.loads(scores.read_text(encoding="utf-8")) if scores.exists() else [],
+        "claims": by_model.get("claims", []),
         "seconds": {name: record["seconds"] for name, record in records.items()},
         "peak_memory_mb": max(record["peak_mb"] for record in records.values()),
         "stages": {name: record["counts"] for name, record in records.items()},

@@ -49,7 +49,11 @@ STAGES = (
         ("questions.jsonl", "flags.jsonl", "kept.jsonl"),
         ("questions",),
     ),
-    Stage("05_finetune", ("kept.jsonl",), ("examples.jsonl", "train_config.json", "train_log.jsonl", *ADAPTER)),
+    Stage(
+        "05_finetune",
+        ("kept.jsonl",),
+        ("left_out.jsonl", "examples.jsonl", "train_config.json", "train_log.jsonl", *ADAPTER),
+    ),
     Stage(
         "06_answer",
         (
@@ -69,7 +73,14 @@ STAGES = (
     Stage(
         "07_judge",
         ("questions.jsonl", "answers.jsonl", "chunks.jsonl", "documents.jsonl", "human_verdicts.jsonl"),
-        ("verdicts.jsonl", "win_rates.jsonl", "scores.json", "judge_calls.jsonl", "judge_statistics.json"),
+        (
+            "verdicts.jsonl",
+            "win_rates.jsonl",
+            "scores.json",
+            "judge_calls.jsonl",
+            "claims.jsonl",
+            "judge_statistics.json",
+        ),
     ),
 )
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import pairwise
 
-from ragtune_lib.records import Chunk
+from ragtune_lib.records import Answer, Chunk, Problem
 from ragtune_lib.text import (
     MONTHS,
     STOPWORDS,
@@ -24,6 +24,7 @@ from ragtune_lib.text import (
 
 SHARE = 0.6  # of an answer sentence's content words that a window of the source must hold
 REFUSAL = "The documents do not say."  # the right answer where they do not
+CUT_THOUGHT = re.compile(r"\A\s*(?:<think>(?!.*</think>)|##Reason:(?!.*##Answer:))", re.DOTALL)
 
 _MONTH = "|".join(MONTHS)
 DATE = re.compile(
@@ -76,6 +77,30 @@ ABSTENTIONS = tuple(
         r"^(?:not (?:mentioned|stated|specified|known|available|given|recorded|provided)|unknown|n/?a)\b",
     )
 )
+
+
+def is_cut_thought(text: str) -> bool:
+    r"""Whether a text is a thought alone, since the limit of tokens came before the answer that should follow it.
+
+    Thoughts are marked as `training_set.target_text` marks them in the forms "think" and "raft", and as reasoning
+    models do. A thought without marks cannot be told from an answer.
+
+    >>> is_cut_thought("<think>\nIlse sold jam, and"), is_cut_thought("<think>\nJam.\n</think>\n\nPlum jam.")
+    (True, False)
+    """
+    return bool(CUT_THOUGHT.match(text))
+
+
+def without_cut_thoughts(answers: Sequence[Answer]) -> tuple[list[Answer], list[Problem]]:
+    """Answers, blank where all that was said is a thought: a fact in a thought is no answer that states it.
+
+    Returns:
+        As many answers, tokens and seconds as they were; and a Problem with what was said for each that is blank now.
+    """
+    cut = [answer for answer in answers if is_cut_thought(answer.text)]
+    reason = "the thought was cut off before an answer: raise max_new_tokens"
+    problems = [Problem("06_answer", f"{one.question_id} {one.system}", reason, one.text) for one in cut]
+    return [replace(one, text="") if is_cut_thought(one.text) else one for one in answers], problems
 
 
 def abstains(text: str) -> bool:

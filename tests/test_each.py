@@ -2,6 +2,7 @@ import pytest
 from teacher import teacher
 
 from ragtune_lib.llm import Call, StageError, prompt
+from ragtune_lib.llm.calls import Unusable
 from ragtune_lib.llm.each import Rehearsal, ask_each, stand_in
 from ragtune_lib.llm.replies import misfit
 
@@ -40,6 +41,19 @@ def test_a_stage_without_success_raises_with_its_problems(tmp_path):
     with pytest.raises(StageError) as caught:
         list(ask_each(model, "s", range(3), call_of))
     assert [problem.item for problem in caught.value.problems] == ["i0", "i1", "i2"]
+
+
+def test_a_single_call_that_is_refused_is_a_problem_and_not_the_end_of_a_stage(tmp_path):
+    model, _ = teacher(tmp_path, lambda call: "")
+    assert [(thing, data, problem.item) for thing, data, problem in ask_each(model, "s", [7], call_of)] == [(7, None, "i7")]  # fmt: skip
+
+
+def test_a_server_that_is_gone_ends_a_stage_of_a_single_call_too(tmp_path):
+    model, _ = teacher(tmp_path)
+    model.backend.complete = lambda call, stop: Unusable("no connection", "nobody there")
+    with pytest.raises(StageError, match="no connection") as caught:
+        list(ask_each(model, "s", [7], call_of))
+    assert [problem.item for problem in caught.value.problems] == ["i7"]
 
 
 def chain(model):

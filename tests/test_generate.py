@@ -80,6 +80,14 @@ def test_generated_texts_come_in_the_order_of_the_prompts_whatever_the_batches(s
     assert generate(*small, [], 12) == []
 
 
+def test_a_model_with_a_sliding_window_answers_as_the_plainest_loop_does(tmp_path):
+    spec = tiny.save_model(tmp_path, sliding=16)
+    slides = load_model(spec).float(), load_tokenizer(spec)
+    prompts = [prompt for prompt in PROMPTS if prompt]
+    expected = [slides[1].decode(alone(slides, prompt, 24), skip_special_tokens=True).strip() for prompt in prompts]
+    assert generate(*slides, prompts, 24) == expected
+
+
 def test_each_finished_batch_is_reported_once_with_its_counts(small):
     prompts = [prompt for prompt in PROMPTS if prompt]
     calls = []

@@ -152,8 +152,14 @@ def test_no_reports_and_no_window_that_can_be_heard_stop_the_stage(tmp_path):
     with pytest.raises(ValueError, match="needs community reports"):
         global_search(reader, SYSTEM, questions_of("What?"), [a_community("k", "")])
     with pytest.raises(StageError, match="windows: not one call succeeded") as caught:
-        global_search(reader, SYSTEM, questions_of("What?"), [a_community("k")])
-    assert [one.item for one in caught.value.problems] == [f"q0 {SYSTEM} window 1 of 1"]
+        global_search(reader, SYSTEM, questions_of("What?", "Why?"), [a_community("k")])
+    assert [one.item for one in caught.value.problems] == [f"q{at} {SYSTEM} window 1 of 1" for at in (0, 1)]
+
+
+def test_a_single_window_that_is_not_heard_leaves_its_question_without_an_answer(tmp_path):
+    reader, _ = reader_of(tmp_path, lambda call: "?")
+    answers, problems = global_search(reader, SYSTEM, questions_of("What?"), [a_community("k")])
+    assert answers == [] and [one.item for one in problems] == [f"q0 {SYSTEM} window 1 of 1", f"q0 {SYSTEM}"]
 
 
 def test_a_second_run_asks_nothing(tmp_path):

@@ -229,8 +229,26 @@ def test_the_description_is_written_from_passages_of_the_whole_corpus(tmp_path):
     assert "11 of the 31 passages" in asked[0].messages[0][1]
 
 
-def test_without_a_description_nothing_can_be_asked(tmp_path):
-    with pytest.raises(StageError):
+@pytest.mark.parametrize(
+    ("refused", "kept"),
+    [("description", {"personas": 0, "description": 0, "local": 7}), ("personas", {"personas": 0, "description": 8, "local": 7})],
+)  # fmt: skip
+def test_one_refused_reply_costs_the_questions_that_need_it_and_no_others(tmp_path, refused, kept):
+    writer = Writer()
+    made, *_ = run(tmp_path, lambda call: "" if call.item == refused else writer(call))
+    assert {origin: made.kept[origin] for origin in kept} == kept
+    balanced(made)
+
+
+def test_without_a_description_and_local_questions_nothing_can_be_asked(tmp_path):
+    plan = QuestionPlan(personas=1, tasks=1, per_task=2, draws=1, per_draw=3, local=0)
+    with pytest.raises(StageError, match="not one held-out question could be written; the last said: empty") as caught:
+        run(tmp_path, lambda call: "", plan)
+    assert [one.item.split(":")[0] for one in caught.value.problems] == ["personas"] * 2 + ["description"] * 3
+
+
+def test_a_teacher_that_is_gone_stops_the_stage(tmp_path):
+    with pytest.raises(StageError, match="not one call succeeded"):
         run(tmp_path, lambda call: "")
 
 

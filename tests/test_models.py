@@ -1,13 +1,17 @@
+import gc
 import platform
 import sys
+import weakref
 
 import numpy as np
 import pytest
 import tiny
 
+from ragtune_lib.generate import Prefix
 from ragtune_lib.models import (
     chat_prompt,
     compute_dtype,
+    has_full_attention,
     has_token,
     load_embedder,
     load_model,
@@ -24,6 +28,23 @@ def small(tmp_path_factory):
     """A random model and its tokenizer, loaded as the user's own folder would be."""
     spec = tiny.save_model(tmp_path_factory.mktemp("model"))
     return load_model(spec).float(), load_tokenizer(spec)
+
+
+def test_a_sliding_window_is_seen_where_a_prefix_is_refused(small, tmp_path):
+    spec = tiny.save_model(tmp_path, sliding=16)
+    slides = load_model(spec), load_tokenizer(spec)
+    assert has_full_attention(small[0]) and not has_full_attention(slides[0])
+    assert Prefix(*small, "Who?").length == 4
+    with pytest.raises(ValueError, match="sliding window"):
+        Prefix(*slides, "Who?")
+
+
+def test_a_model_is_gone_from_memory_with_its_last_name(tmp_path):
+    model = load_model(tiny.save_model(tmp_path))
+    weights = weakref.ref(next(model.parameters()))
+    del model
+    gc.collect()
+    assert weights() is None
 
 
 def test_a_missing_model_package_is_named_with_the_way_to_get_it():

@@ -7,14 +7,19 @@ import shutil
 from collections import Counter
 from itertools import combinations
 
+import cells
 import nbformat
 import pytest
+import tiny
 
-from ragtune_lib.records import Answer, Example, QAPair, Question, TrainLog, Verdict, WinRate
+from ragtune_lib.documents import chunk_documents
+from ragtune_lib.models import load_tokenizer
+from ragtune_lib.records import Answer, Document, Example, Problem, QAPair, Question, TrainLog, Verdict, WinRate
 from ragtune_lib.report import main, run_report
 from ragtune_lib.runfile import Run
 from ragtune_lib.stages import STAGES, parameter_types
-from ragtune_lib.store import ROOT, content_id, file_hash, read_records, write_records
+from ragtune_lib.store import ROOT, content_id, file_hash, read_json, read_records, write_records
+from ragtune_lib.teacher.selection import LeftOut
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))  # none at all fails: empty_parameter_set_mark
 SYSTEMS = {"base", "vanilla_rag", "long_context", "rag_tuned", "rag_tuned_rag"}
@@ -163,6 +168,66 @@ def check_metrics(folder):
     page = (folder / "report.html").read_text()
     assert 'class="missing"' not in page
     assert page.count("plotly-graph-div") >= 5
+
+
+one_thread = pytest.fixture(tiny.one_thread)
+
+
+@pytest.fixture
+def tuned_with(tmp_path, outputs, monkeypatch, one_thread):
+    """Notebooks 05 and 06 in this process, with a random student and two documents; `run(sliding, **05's)`."""
+    from ragtune_lib import models
+
+    monkeypatch.setattr(models, "load_embedder", cells.hashed_embedder)
+    folder = outputs / "random"
+    (folder / "notebooks").mkdir(parents=True)
+
+    def run(sliding=0, **parameters):
+        spec = tiny.save_model(tmp_path / "student", window=1024, sliding=sliding)
+        texts = ("Ilse sold plum jam at the harbour.", "Tomas painted the boat green.")
+        documents = [Document(f"d{at}", f"d{at}.md", f"Day {at}", text, "") for at, text in enumerate(texts)]
+        chunks = chunk_documents(documents, load_tokenizer(spec), 100, 0)
+        kept = [
+            QAPair(f"p{at}", "local", "entity", f"What of {at}?", text, text, (chunks[at % 2].id,), "t", f"f{at}")
+            for at, text in enumerate(texts * 5)
+        ]
+        write_records(folder / "documents.jsonl", documents)
+        write_records(folder / "chunks.jsonl", chunks)
+        write_records(folder / "kept.jsonl", kept)
+        write_records(folder / "questions.jsonl", [Question("q", "local", "Who?", "Ilse.", (("Ilse",),), ("d0",))])
+        common = {"run": "random", "interactive": False}
+        tuning = {**common, "student": spec, "backend": "peft", "rank": 2, "epochs": 1, "learning_rate": 1e-3}
+        answering = {**common, "max_new_tokens": 6, "recitations": 2, "chunk_sizes": "100", "top_ks": "1"}
+        for name, values in (("05_finetune", tuning | parameters), ("06_answer", answering)):
+            file = ROOT / "notebooks" / f"{name}.ipynb"
+            assert cells.execute(file, folder / "notebooks" / file.name, values) == ""
+            stage = next(stage for stage in STAGES if stage.name == name)
+            assert not [file for file in stage.outputs if not (folder / file).is_file()]
+        return folder
+
+    return run
+
+
+def test_a_student_with_a_sliding_window_goes_without_long_context(tuned_with):
+    folder = tuned_with(sliding=64)
+    assert {answer.system for answer in read_records(folder / "answers.jsonl", Answer)} == SYSTEMS - {"long_context"}
+    (problem,) = read_records(folder / "problems" / "06_answer.jsonl", Problem)
+    assert problem.item == "q long_context" and "sliding window" in problem.reason
+    counts = read_json(folder / "metrics" / "06_answer.json")
+    assert (counts["in"], counts["out"], counts["problems"]) == (5, 4, 1)
+    assert "sliding window" in read_json(folder / "retrieval.json")["long_context"]["left_out"]
+
+
+def test_the_pairs_that_the_student_knows_least_are_trained_and_no_other_is_lost(tuned_with):
+    folder = tuned_with(selected=0.4)
+    left_out = read_records(folder / "left_out.jsonl", LeftOut)
+    examples = read_records(folder / "examples.jsonl", Example)
+    kept = read_records(folder / "kept.jsonl", QAPair)
+    assert sorted([one.pair_id for one in left_out] + [one.pair_id for one in examples]) == sorted(p.id for p in kept)
+    assert len(examples) == 4 and all(one.loss > 0 for one in left_out)
+    counts = read_json(folder / "metrics" / "05_finetune.json")
+    assert counts["in"] == 10 == counts["out"] + counts["left_out"] + counts["problems"]
+    assert {answer.system for answer in read_records(folder / "answers.jsonl", Answer)} == SYSTEMS
 
 
 @pytest.mark.notebook

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 
+from ragtune_lib.judges.claims import claim_scores
 from ragtune_lib.judges.llm_judge import Judged, verdicts
 from ragtune_lib.judges.summary import summarize
 from ragtune_lib.page import SECTIONS, report_page
@@ -15,6 +16,7 @@ from ragtune_lib.page_parts import headline
 from ragtune_lib.records import (
     Answer,
     Chunk,
+    ClaimList,
     Community,
     Decision,
     Document,
@@ -224,6 +226,18 @@ def test_a_judge_model_s_statistics_are_shown_where_there_are_any(folder):
     page = without_plotly(report_page(folder))
     for words in ("length, place, ranking", "Holm", "What the published judge would have said", "Do the judges agree?"):
         assert words in page, words
+    assert "How much the answers say" not in page
     assert page.count("plotly-graph-div") == bare.count("plotly-graph-div") + 3
     assert not [tag for tag, attributes in Elements(page).found if tag == "img" or "onerror" in attributes]
     assert "null" not in re.findall(r"<table>.*?</table>", page, flags=re.DOTALL)[-1]
+
+
+def test_claims_are_drawn_where_a_judge_model_has_listed_any(folder):
+    bare = report_page(folder)
+    lists = [ClaimList("q1", HOSTILE, ("Ilse sold jam.", "It rained.")), ClaimList("q1", "base", ())]
+    rows = claim_scores(read_records(folder / "questions.jsonl", Question), lists, samples=20)
+    write_json(folder / "judge_statistics.json", {"claims": rows})
+    page = without_plotly(report_page(folder))
+    assert "How much the answers say" in page and "claim groups 0.5" in page.replace("_", " ")
+    assert page.count("plotly-graph-div") == bare.count("plotly-graph-div") + 1
+    assert not [tag for tag, attributes in Elements(page).found if tag == "img" or "onerror" in attributes]

@@ -10,7 +10,7 @@ import pytest
 from ragtune_lib.llm.calls import Reply
 from ragtune_lib.llm.reply_cache import ReplyCache, Usage
 from ragtune_lib.plan import Due, _grown, plan_run, planned_parameters, told, told_plan, write_stand_in_answers
-from ragtune_lib.records import Answer, JudgeCall, Question, Verdict
+from ragtune_lib.records import Answer, ClaimList, JudgeCall, Question, Verdict
 from ragtune_lib.report import main
 from ragtune_lib.run_models import CALLS, open_run_model
 from ragtune_lib.runfile import NOTEBOOKS, Run
@@ -51,6 +51,19 @@ def test_a_plan_runs_the_notebooks_counts_their_calls_and_leaves_no_trace(run, o
     assert all(one.money()[0] > 0 for one in due)
     assert list(outputs.iterdir()) == []
     assert os.environ["RAGTUNE_OUTPUTS"] == place
+
+
+def test_claims_are_planned_for_as_one_more_call_for_each_answer(run, outputs, tmp_path):
+    questions = ROOT / "data" / "journal" / "questions.jsonl"
+    few = tmp_path / "questions.jsonl"
+    write_records(few, read_records(questions, Question)[:3])
+    calls = []
+    for claims in (False, True):
+        judging = {**FEW["07_judge"], "claims": claims, "judge": JUDGE}
+        (due,), failure = plan_run(replace(run, questions=str(few), notebooks={**FEW, "07_judge": judging}))
+        assert failure == "" and (due.stage, due.model) == ("07_judge", JUDGE)
+        calls.append(due.usage.replies)
+    assert calls[1] - calls[0] == 3 * 5
 
 
 def test_what_the_run_has_kept_is_not_planned_for_again(run, outputs):
@@ -110,6 +123,7 @@ def test_default_parameters_ask_no_model_and_make_no_cache(run, outputs, monkeyp
     assert not list(folder.glob(f"{CALLS}*"))
     assert {one.judge for one in read_records(folder / "verdicts.jsonl", Verdict)} == {"reference"}
     assert read_records(folder / "judge_calls.jsonl", JudgeCall) == []
+    assert read_records(folder / "claims.jsonl", ClaimList) == []
     assert not any(read_json(folder / "judge_statistics.json").values())
 
 

@@ -2,7 +2,9 @@ import math
 
 import pytest
 
-from ragtune_lib.plots_judge import plot_bradley_terry, plot_judge_rates, plot_positions
+from ragtune_lib.judges.claims import THRESHOLDS, claim_scores
+from ragtune_lib.plots_judge import plot_bradley_terry, plot_claims, plot_judge_rates, plot_positions
+from ragtune_lib.records import ClaimList, Question
 
 BAD = "<img src=x onerror=alert(1)>"
 
@@ -96,7 +98,24 @@ def test_strengths_are_drawn_for_each_judge_on_one_scale():
     assert list(figure.data[0].error_x.arrayminus) == pytest.approx([0.5, 0.5])
 
 
-@pytest.mark.parametrize("plot", [plot_judge_rates, plot_positions, plot_bradley_terry])
+def test_claims_and_their_groups_stand_beside_each_other_for_each_system():
+    lists = [
+        ClaimList("q1", "rag_tuned", ("plums cost nine pounds", "plums cost nine euros", "it rained")),
+        ClaimList("q2", "rag_tuned", ("it rained",)),
+        ClaimList("q1", "base", ()),
+    ]
+    questions = [Question("q1", "local", "?", "", (), ()), Question("q2", "global", "?", "", (), ())]
+    figure = plot_claims(claim_scores(questions, lists))
+    assert len(figure.data) == 1 + len(THRESHOLDS)
+    claims, loose = figure.data[0], figure.data[1]
+    assert (claims.name, list(claims.x), list(claims.y)) == (
+        "claims", ["RAG-tuned (memory only)", "Base, closed book"], [2.0, 0.0]
+    )  # fmt: skip
+    assert (loose.name, list(loose.y)) == ("groups, distance up to 0.5", [1.5, 0.0])
+    assert claims.text[0] == "2.0<br>n=2" and list(claims.error_y.arrayminus) == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("plot", [plot_judge_rates, plot_positions, plot_bradley_terry, plot_claims])
 def test_nothing_to_draw_is_an_empty_figure(plot):
     figure = plot([])
     assert figure.layout.title.text and not figure.data

@@ -5,7 +5,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from reader import reader_of, text_of
+from reader import reader_of
 
 from ragtune_lib import models
 from ragtune_lib.baselines.reading import (
@@ -19,7 +19,6 @@ from ragtune_lib.baselines.reading import (
     make_answer,
     open_reader,
     read_all,
-    stream,
 )
 from ragtune_lib.llm import Call, Model, StageError, local_model, open_model, prompt
 from ragtune_lib.llm.calls import Reply, Unusable
@@ -126,17 +125,18 @@ def test_a_reader_that_never_answers_stops_the_stage_with_its_problems(tmp_path)
     assert [one.item for one in caught.value.problems] == ["q0 sys", "q1 sys"]
 
 
-def test_calls_are_made_when_their_turn_comes_and_nothing_is_asked_about_nothing(tmp_path):
-    reader, model = reader_of(tmp_path, lambda call: "Yes.")
-    assert list(stream(reader, "stage", [], lambda thing: thing)) == []
-    made = []
+def test_one_refused_reply_to_a_single_question_is_its_problem(tmp_path):
+    reader, _ = reader_of(tmp_path, lambda call: "")
+    answers, problems = read_all(reader, "sys", [turn("q0")])
+    assert answers == [] and [one.item for one in problems] == ["q0 sys"]
 
-    def call_of(number):
-        made.append(number)
-        return Call(str(number), prompt(f"{number}?"), 9)
 
-    assert [thing for thing, _ in stream(reader, "stage", range(3), call_of)] == [0, 1, 2]
-    assert made == [0, 1, 2] and {text_of(call) for call in model.asked} == {"0?", "1?", "2?"}
+def test_a_thought_without_an_answer_is_a_problem(tmp_path):
+    reader, _ = reader_of(tmp_path, lambda call: "<think>Jam or tea? Let me see")
+    answers, problems = read_all(reader, "sys", [turn("q0")])
+    assert answers == [] and [(one.reason, one.reply) for one in problems] == [
+        ("the thought was cut off before an answer", "<think>Jam or tea? Let me see")
+    ]
 
 
 class Cuts:

@@ -4,8 +4,9 @@ import pytest
 import tiny
 
 from ragtune_lib.generate import Decoder, generate
+from ragtune_lib.likelihood import log_likelihood
 from ragtune_lib.models import chat_prompt, load_model, load_tokenizer
-from ragtune_lib.recite import Recalled, Recital, answer_by_reciting, first_tokens, log_likelihood, recall, tell
+from ragtune_lib.recite import Recalled, Recital, answer_by_reciting, first_tokens, recall, tell
 from ragtune_lib.training_set import AFTER_CUES, ONE, SEVERAL, without_cues
 
 one_thread = pytest.fixture(scope="module", autouse=True)(tiny.one_thread)
@@ -91,11 +92,12 @@ def test_the_best_recital_is_the_one_that_the_question_fits():
 
 
 @pytest.mark.parametrize("several", [False, True])
-def test_a_first_thought_that_declines_stands_and_a_later_one_does_not_count(several):
+def test_a_first_thought_that_declines_stands_and_what_says_nothing_does_not_count(several):
     jam = said("Ilse sold jam.", -6.0, -20.0)
     assert told(said(REFUSAL, -1.0, -40.0), jam, several=several) == REFUSAL
     assert told(jam, said(REFUSAL, -1.0, -1.0), several=several) == "Ilse sold jam."
-    assert told(said("", -1.0, 0.0), jam, several=several) == "Ilse sold jam."
+    for nothing in ("", "<think>\nIlse sold jam, and"):
+        assert told(said(nothing, -1.0, 0.0), jam, several=several) == "Ilse sold jam."
 
 
 def test_several_recitals_are_told_best_first_as_far_as_there_is_room():

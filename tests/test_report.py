@@ -171,7 +171,14 @@ def test_run_json_and_metrics_say_what_was_run(toy, run, outputs):
     assert metrics["stages"]["01_first"] == {"in": 1, "out": 2, "problems": 0}
     assert set(metrics["seconds"]) == {"01_first", "02_second"}
     assert metrics["peak_memory_mb"] > 20  # of a bare kernel, or of a larger child of an earlier test
-    assert (metrics["win_rates"], metrics["scores"]) == ([], [])
+    assert (metrics["win_rates"], metrics["scores"], metrics["claims"]) == ([], [], [])
+
+
+def test_the_claims_of_a_judge_model_are_in_the_metrics(toy, run, outputs):
+    (outputs / "toy").mkdir()
+    (outputs / "toy" / "judge_statistics.json").write_text('{"claims": [{"metric": "claims", "value": 2.0}]}')
+    assert run_report(run, toy, STAGES_TOY) == 0
+    assert json.loads((outputs / "toy" / "metrics.json").read_text())["claims"] == [{"metric": "claims", "value": 2.0}]
 
 
 def test_a_run_killed_in_a_stage_continues_with_that_stage(toy, run, outputs, tmp_path):

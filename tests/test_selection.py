@@ -2,9 +2,15 @@ import math
 import random
 
 import pytest
+import tiny
 
+from ragtune_lib.models import load_model, load_tokenizer
 from ragtune_lib.records import QAPair
-from ragtune_lib.teacher.selection import select_pairs
+from ragtune_lib.teacher import selection
+from ragtune_lib.teacher.selection import select_pairs, student_loss
+from ragtune_lib.training_set import make_examples, tokenize
+
+one_thread = pytest.fixture(scope="module", autouse=True)(tiny.one_thread)
 
 
 def pair(name, kind="entity_cot"):
@@ -83,3 +89,33 @@ def test_what_makes_no_sense_is_refused():
         select_pairs(PAIRS, lambda pairs: loss(pairs)[1:])
     with pytest.raises(ValueError, match="twice"):
         select_pairs([*PAIRS, PAIRS[0]], loss)
+
+
+@pytest.mark.parametrize("form", ["evidence", "think"])
+def test_the_loss_of_a_pair_is_the_one_that_its_training_would_begin_with(tmp_path, monkeypatch, form):
+    import torch
+
+    spec = tiny.save_model(tmp_path)
+    pairs = [
+        QAPair(
+            f"p{at}", "local", "entity", "Who sold it?" * (at + 1), "Ilse sold jam. " * at, "Ilse.", ("c",), "t", "f"
+        )
+        for at in range(5)
+    ]
+    monkeypatch.setattr(selection, "TOGETHER", 2)
+    found = student_loss(spec, form, pairs)
+    model, tokenizer = load_model(spec).float(), load_tokenizer(spec)
+    for value, example in zip(found, make_examples(pairs, form, 0), strict=True):
+        row = {name: torch.tensor([ids]) for name, ids in tokenize(example, tokenizer).items()}
+        with torch.inference_mode():
+            assert value == pytest.approx(model(**row).loss.item(), rel=0.02)  # bf16 where the machine has it
+
+
+def test_nothing_to_measure_has_no_losses(tmp_path):
+    assert student_loss(tiny.save_model(tmp_path), "answer", []) == []
+
+
+def test_no_student_is_loaded_for_a_share_that_is_none(monkeypatch):
+    monkeypatch.setattr(selection, "load_model", lambda spec: pytest.fail("loaded"))
+    with pytest.raises(ValueError, match="share"):
+        select_pairs(PAIRS, lambda pairs: student_loss("embedded", "answer", pairs), share=1.5)

@@ -1,7 +1,8 @@
 import pytest
 
-from ragtune_lib.records import Chunk
-from ragtune_lib.support import Corpus, abstains, without_dates
+from ragtune_lib.records import Answer, Chunk, QAPair
+from ragtune_lib.support import Corpus, abstains, is_cut_thought, without_cut_thoughts, without_dates
+from ragtune_lib.training_set import target_text, without_thought
 
 MARCH = (
     "# A title\n\nIlse Brandt baked twelve loaves of plum bread for the harbour feast. "
@@ -152,3 +153,30 @@ def test_a_statement_with_a_negation_is_no_abstention(text):
 
 def test_dates_are_cut_out_and_numbers_stay():
     assert without_dates("On 9 March 2025, 9 of them; 2025-03-09 too.") == "On ,, 9 of them; , too."
+
+
+@pytest.mark.parametrize("form", ["think", "raft"])
+def test_a_trained_answer_is_a_cut_thought_until_its_answer_begins(form):
+    said = target_text(
+        QAPair("p", "local", "entity_cot", "Who?", "Ilse sold jam, so her.", "Ilse.", (), "t", "f"), form
+    )
+    begins = said.rindex("Ilse.")
+    opened = len("<think>") if form == "think" else len("##Reason:")
+    for end in range(opened, len(said) + 1):
+        cut = without_thought(said[:end])
+        assert is_cut_thought(cut) == (end < len(said[:begins].rstrip())), said[:end]
+
+
+@pytest.mark.parametrize("text", ["", "Ilse.", "I think so.", "##Answer: Ilse.", "<b>think</b>", "He wrote <think>."])
+def test_other_texts_are_no_cut_thoughts(text):
+    assert not is_cut_thought(text)
+
+
+def test_a_cut_thought_is_a_blank_answer_and_a_problem_with_what_was_said():
+    answers = [
+        Answer(f"q{at}", "rag_tuned", text, (), 3, 9, 0.5) for at, text in enumerate(("Ilse.", "<think>\nIlse sold"))
+    ]
+    kept, problems = without_cut_thoughts(answers)
+    assert [(one.question_id, one.text, one.output_tokens) for one in kept] == [("q0", "Ilse.", 9), ("q1", "", 9)]
+    assert [(one.item, one.reply) for one in problems] == [("q1 rag_tuned", "<think>\nIlse sold")]
+    assert "max_new_tokens" in problems[0].reason

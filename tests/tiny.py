@@ -106,14 +106,19 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def save_model(folder: Path, layers: int = 2, window: int = 512, seed: int = 3) -> str:
-    """Write a random Llama of width 32 with its byte tokenizer as safetensors; returns the folder as a model spec."""
+def save_model(folder: Path, layers: int = 2, window: int = 512, seed: int = 3, sliding: int = 0) -> str:
+    """Write a random Llama of width 32 with its byte tokenizer as safetensors; returns the folder as a model spec.
+
+    With `sliding` it is a Mistral whose layers see as many tokens.
+    """
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
     tokenizer = byte_tokenizer()
     torch.manual_seed(seed)
-    config = LlamaConfig(
+    kind, model = (MistralConfig, MistralForCausalLM) if sliding else (LlamaConfig, LlamaForCausalLM)
+    config = kind(
+        **({"sliding_window": sliding} if sliding else {}),
         vocab_size=len(tokenizer),
         hidden_size=32,
         intermediate_size=64,
@@ -126,6 +131,6 @@ def save_model(folder: Path, layers: int = 2, window: int = 512, seed: int = 3) 
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)

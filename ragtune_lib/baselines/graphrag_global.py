@@ -22,9 +22,9 @@ from ragtune_lib.baselines.reading import (
     item_of,
     make_answer,
     read_all,
-    stream,
 )
 from ragtune_lib.llm import Call
+from ragtune_lib.llm.each import results_of_each
 from ragtune_lib.llm.replies import TEXT, fields
 from ragtune_lib.records import Answer, Chunk, Community, Problem, Question
 from ragtune_lib.source_calls import source_call
@@ -119,7 +119,7 @@ def global_search(
         money are those of all calls about a question.
 
     Raises:
-        StageError: if not one call succeeded, or none can (key, model, quota, server).
+        StageError: if not one of several calls succeeded, or none can (key, model, quota, server).
         ValueError: if there is no report, or the window has no room at all.
     """
     asked = [question.question for question in questions]
@@ -156,8 +156,8 @@ def _map(
     problems = []
     things = [(question, window) for window in range(len(windows)) for question in questions]
     stage = f"{STAGE} {system}, windows"
-    for (question, window), result in stream(
-        reader, stage, things, lambda thing: map_call(system, thing[0], windows, thing[1])
+    for (question, window), result in results_of_each(
+        reader.model, stage, things, lambda thing: map_call(system, thing[0], windows, thing[1])
     ):
         heard = found[question.id]
         if result.problem:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
-from ragtune_lib.llm import Call, Model, StageError
-from ragtune_lib.llm.calls import Reply, Result, parse_spec
-from ragtune_lib.llm.each import Calls, Rehearsal
+from ragtune_lib.llm import Call, Model
+from ragtune_lib.llm.calls import Reply, parse_spec
+from ragtune_lib.llm.each import Rehearsal, results_of_each
 from ragtune_lib.prompt_files import template
 from ragtune_lib.records import Answer, Problem
+from ragtune_lib.support import is_cut_thought
 from ragtune_lib.training_set import without_thought
 
-Thing = TypeVar("Thing")
 STAGE = "06_answer"
 SLACK = 256  # tokens for the chat form, the lines between texts, and a schema that is spelt out
 HEADER = 32  # tokens of the line above a passage
@@ -167,25 +167,6 @@ def make_answer(
     return Answer(question, system, text, tuple(contexts), *tokens, round(spent.seconds, 4), cost)
 
 
-def stream(
-    reader: ModelReader, stage: str, things: Sequence[Thing], call_of: Callable[[Thing], Call]
-) -> Iterator[tuple[Thing, Result]]:
-    """Ask one call about each thing, made when its turn comes; prompts of a whole corpus are never in memory at once.
-
-    Raises:
-        StageError: as `Model.stream`, with the problems known by then.
-    """
-    problems = []
-    try:
-        if things:
-            for thing, result in zip(things, reader.model.stream(stage, Calls(things, call_of)), strict=True):
-                problems += [result.problem] if result.problem else []
-                yield thing, result
-    except StageError as error:
-        error.problems = error.problems or tuple(problems)
-        raise
-
-
 def item_of(question: str, system: str) -> str:
     """What a call or a Problem about an answer is named after."""
     return f"{question} {system}"
@@ -210,17 +191,18 @@ def read_all(reader: ModelReader, system: str, turns: Sequence[Turn]) -> tuple[l
         turns: one for each question. Answers that reach the limit are kept as they are: all systems have that limit.
 
     Raises:
-        StageError: if not one call succeeded, or none can (key, model, quota, server).
+        StageError: if not one of several calls succeeded, or none can (key, model, quota, server).
     """
     answers, problems = [], []
     stage = f"{STAGE} {system}"
-    for turn, result in stream(reader, stage, turns, lambda turn: replace(turn.call(), keep_cut=True)):
+    for turn, result in results_of_each(reader.model, stage, turns, lambda turn: replace(turn.call(), keep_cut=True)):
         if result.problem:
             problems.append(result.problem)
             continue
         text = without_thought(result.reply.text).strip()
-        if not text:
-            problems.append(Problem(stage, result.call.item, "the answer is blank", result.reply.text))
+        if not text or is_cut_thought(text):
+            reason = "the thought was cut off before an answer" if text else "the answer is blank"
+            problems.append(Problem(stage, result.call.item, reason, result.reply.text))
             continue
         spent = turn.spent.plus(result.reply)
         answers.append(make_answer(reader, turn.question, system, text, turn.contexts, spent))

@@ -104,8 +104,8 @@ def ask_baselines(
         source: of the run.
 
     Raises:
-        StageError: if not one call of a baseline succeeded, or none can (key, model, quota, server). What was
-            answered is kept for the next run.
+        StageError: if not one of several calls of a baseline succeeded, or none can (key, model, quota, server). What
+            was answered is kept for the next run.
         ValueError: for a baseline that has nothing to read, or a window too small for any prompt.
     """
     answers: list[Answer] = []

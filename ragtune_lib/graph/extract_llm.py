@@ -21,6 +21,7 @@ from ragtune_lib.graph.build import name_key
 from ragtune_lib.graph.entity_types import ENTITY_TYPES, is_time, nearest_type, plain
 from ragtune_lib.llm import Asked, Call, Model, StageError, prompt
 from ragtune_lib.llm.replies import TEXT, fields
+from ragtune_lib.llm.tally import REPLY_FAULTS
 from ragtune_lib.prompt_files import fenced, template
 from ragtune_lib.records import Chunk, ExtractedEntity, ExtractedRelationship, Problem
 from ragtune_lib.text import spoken_date
@@ -28,7 +29,6 @@ from ragtune_lib.text import spoken_date
 MAX_TOKENS = 4_000  # of a reply, as in the paper
 WEAKEST, STRONGEST = 1.0, 10.0
 LONGEST_NAME = 200  # characters; beyond it is a sentence
-REPLY_FAULTS = ("refused", "cut off", "empty", "unreadable")  # of one reply, not of the server
 
 SCHEMA = fields(
     # no enum for the type: a wrong word is put right here, and is not worth asking for the whole reply again

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from ragtune_lib.llm.calls import Call, Reply, Result, StageError, parse_spec
 from ragtune_lib.llm.cost import Forecast, forecast
 from ragtune_lib.llm.model import Model
+from ragtune_lib.llm.tally import REPLY_FAULTS
 from ragtune_lib.records import Problem
 
 Thing = TypeVar("Thing")
@@ -29,10 +30,13 @@ class Calls(Sequence):
         return self.call_of(self.things[place])
 
 
-def ask_each(
+def results_of_each(
     model: Model | Rehearsal, stage: str, things: Sequence[Thing], call_of: Callable[[Thing], Call]
-) -> Iterator[tuple[Thing, Any, Problem | None]]:
+) -> Iterator[tuple[Thing, Result]]:
     """Ask one call about each thing; nothing is asked, and nothing printed, when there are none.
+
+    Of several calls one has to succeed. A single one whose reply is refused, cut off, empty or unreadable says nothing
+    about others: it is a Problem of its thing, and what to do without it is for the caller to know.
 
     Args:
         model: who is asked.
@@ -41,25 +45,39 @@ def ask_each(
         call_of: the call about one of them.
 
     Yields:
-        Each thing in order, with the reply's JSON (its text, for a call without schema) and None, or with None and the
-        Problem.
+        Each thing in order, with what became of its call.
 
     Raises:
         StageError: as in `Model.ask`, with the problems known by then.
     """
     if not things:
         return
-    problems = []
+    problems: list[Problem] = []
     try:
         for thing, result in zip(things, model.stream(stage, Calls(things, call_of)), strict=True):
-            if result.problem:
-                problems.append(result.problem)
-                yield thing, None, result.problem
-            else:
-                yield thing, result.reply.text if result.call.schema is None else result.reply.data, None
+            problems += [result.problem] if result.problem else []
+            yield thing, result
     except StageError as error:
+        if len(things) == 1 and problems and problems[0].reason.startswith(REPLY_FAULTS):
+            return
         error.problems = error.problems or tuple(problems)
         raise
+
+
+def ask_each(
+    model: Model | Rehearsal, stage: str, things: Sequence[Thing], call_of: Callable[[Thing], Call]
+) -> Iterator[tuple[Thing, Any, Problem | None]]:
+    """`results_of_each`, taken apart.
+
+    Yields:
+        Each thing in order, with the reply's JSON (its text, for a call without schema) and None, or with None and the
+        Problem.
+    """
+    for thing, result in results_of_each(model, stage, things, call_of):
+        if result.problem:
+            yield thing, None, result.problem
+        else:
+            yield thing, result.reply.text if result.call.schema is None else result.reply.data, None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from ragtune_lib.llm.cost import reasons
 
 HOPELESS = 32  # first results of a stage that all failed: the rest is not tried
 EXHAUSTED = ("no connection", "timeout", "rate limit", "broken answer", "HTTP 5")  # retried in vain
+REPLY_FAULTS = ("refused", "cut off", "empty", "unreadable")  # of one reply, not of the server
 
 
 @dataclass

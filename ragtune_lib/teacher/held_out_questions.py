@@ -19,12 +19,12 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 from ragtune_lib.checks import Embed
-from ragtune_lib.llm import Call, Model
+from ragtune_lib.llm import Call, Model, StageError
 from ragtune_lib.llm.cost import Forecast
 from ragtune_lib.llm.each import Rehearsal, ask_each
 from ragtune_lib.llm.replies import TEXT, YES, fields
@@ -96,7 +96,7 @@ def held_out_by_model(
         Questions by origin in the order of the table above, and a Problem for every draft that became none.
 
     Raises:
-        StageError: see `Model.ask`; finished calls are kept.
+        StageError: if not one draft came, or as in `Model.ask`; finished calls are kept.
     """
     drafts, problems = draft_held_out(model, chunks, plan)
     known = Wordings(trained, embed)
@@ -168,35 +168,47 @@ def _planned(plan: QuestionPlan, chunks: Sequence[Chunk]) -> dict[str, int]:
 def draft_held_out(
     model: Model | Rehearsal, chunks: Sequence[Chunk], plan: QuestionPlan
 ) -> tuple[list[Draft], list[Problem]]:
-    """Write the drafts; every one that is due is a draft or a problem."""
-    description = plan.description
-    if not description and (plan.personas or plan.draws):
-        description = describe(model, chunks, plan.seed)
+    """Write the drafts; every one that is due is a draft or a problem.
+
+    Raises:
+        StageError: if not one draft came, or as in `Model.ask`.
+    """
+    described: str | Problem = plan.description
+    if not described and (plan.personas or plan.draws):
+        described = describe(model, chunks, plan.seed)
     drafts, problems = [], []
-    for found, wrong in (
-        _from_personas(model, description, plan) if plan.personas else ([], []),
-        _from_description(model, description, chunks, plan),
-        _local(model, chunks, plan),
-    ):
+    for found, wrong in (*_global(model, described, chunks, plan), _local(model, chunks, plan)):
         drafts += found
         problems += wrong
+    if problems and not drafts:
+        error = StageError(f"{STAGE}: not one held-out question could be written; the last said: {problems[-1].reason}")
+        error.problems = tuple(problems)
+        raise error
     return drafts, problems
 
 
-def describe(model: Model | Rehearsal, chunks: Sequence[Chunk], seed: int = 17) -> str:
-    """A description of the corpus by the model, from passages taken evenly from all of it; one call.
+def _global(
+    model: Model | Rehearsal, described: str | Problem, chunks: Sequence[Chunk], plan: QuestionPlan
+) -> list[tuple[list[Draft], list[Problem]]]:
+    """Drafts and problems of the two origins that need a description; where it failed, a problem for each draft."""
+    if isinstance(described, Problem):
+        due = _planned(plan, chunks)
+        origins = [origin for origin in ("personas", "description") for _ in range(due[origin])]
+        return [([], [replace(described, item=f"{origin}: description of the corpus") for origin in origins])]
+    people = _from_personas(model, described, plan) if plan.personas else ([], [])
+    return [people, _from_description(model, described, chunks, plan)]
 
-    Raises:
-        StageError: if there is no usable reply.
-    """
+
+def describe(model: Model | Rehearsal, chunks: Sequence[Chunk], seed: int = 17) -> str | Problem:
+    """A description of the corpus by the model, from passages taken evenly from all of it; one call."""
     room = SHOWN // max(1, max(len(chunk.text) for chunk in chunks))
     shown = [chunks[place] for place in spread(len(chunks), max(1, room))]
     call = source_call(
         "corpus_description", "description", shown, None, TOKENS, sample=seed + APART, shown=len(shown),
         total=len(chunks),
     )  # fmt: skip
-    ((_, text, _),) = ask_each(model, STAGE, [call], lambda call: call)
-    return text.strip()
+    ((_, text, problem),) = ask_each(model, STAGE, [call], lambda call: call)
+    return problem or text.strip()
 
 
 @cache
@@ -219,14 +231,12 @@ def _from_personas(model: Model | Rehearsal, description: str, plan: QuestionPla
             name, item, (), schema, 2 * TOKENS, plan.temperature, plan.seed + APART, count=count, **about, **texts
         )
 
-    problems: list[Problem] = []
-    first = [call("question_personas", "personas", "person", plan.personas)]
-    people = [
-        person
-        for _, data, _ in ask_each(model, STAGE, first, lambda call: call)
-        for person in _texts(data or {}, "person", plan.personas if data else 0)
-    ]
-    due = []
+    first = call("question_personas", "personas", "person", plan.personas)
+    ((_, data, problem),) = ask_each(model, STAGE, [first], lambda call: call)
+    if problem:
+        return [], [problem] * plan.personas * plan.tasks * plan.per_task
+    people = _texts(data, "person", plan.personas)
+    due, problems = [], []
     for person, data, problem in ask_each(
         model,
         STAGE,

@@ -1,8 +1,10 @@
 """Trainee-aware selection: train on what the student does not know yet.
 
-How well the untrained student knows an answer is its loss on it: the mean negative log likelihood of the answer's
-tokens after the question, in nats per token. A low loss means that the answer is known or can be guessed, and that
-training on it would teach nothing. A high loss means new, or wrong: select after the checks, not instead of them.
+How well the untrained student knows a pair is its loss on what it would be taught: the mean negative log likelihood of
+the tokens of the target after the question, in nats per token. A low loss means that it is known or can be guessed, and
+that training on it would teach nothing. A high loss means new, or wrong: select after the checks, not instead of them.
+
+    selection = select_pairs(pairs, partial(student_loss, "embedded", "evidence"), share=0.7)
 """
 
 from __future__ import annotations
@@ -11,8 +13,12 @@ import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from ragtune_lib.likelihood import log_likelihood
+from ragtune_lib.models import load_model, load_tokenizer, progress
 from ragtune_lib.records import QAPair
+from ragtune_lib.training_set import Form, make_examples, tokenize
 
+TOGETHER = 256  # pairs that are measured between two steps of the progress bar
 ALWAYS = ("absent",)  # pairs that teach a behaviour and not a fact: their loss says nothing about what is known
 
 
@@ -91,3 +97,31 @@ def select_pairs(
             kept.append(pair)
     unmeasured = sum(math.isnan(value) for value in losses.values())
     return Selection(tuple(kept), tuple(left_out), losses, unmeasured)
+
+
+def student_loss(student: str, form: Form, pairs: Sequence[QAPair]) -> list[float]:
+    """Loss of the untrained student on each pair, as its training would begin with: the target and its end token.
+
+    The student is loaded, and gone again at the end.
+
+    Args:
+        student: model spec.
+        form: how thought and answer are joined, see `training_set.target_text`.
+        pairs: what could be trained on.
+
+    Returns:
+        Nats per token, in the order of the pairs.
+    """
+    model, tokenizer = load_model(student), load_tokenizer(student)
+    losses: list[float] = []
+    bar = progress(len(pairs), "measure")
+    for start in range(0, len(pairs), TOGETHER):
+        group = make_examples(pairs[start : start + TOGETHER], form, 0, recited=TOGETHER)  # all to their end
+        rows = [tokenize(one, tokenizer) for one in group]
+        read = [row["labels"].count(-100) for row in rows]
+        split = [(row["input_ids"][:at], row["input_ids"][at:]) for row, at in zip(rows, read, strict=True)]
+        chances = log_likelihood(model, tokenizer, split)
+        losses += [-chance / len(target) for chance, (_, target) in zip(chances, split, strict=True)]
+        bar.update(len(rows))
+    bar.close()
+    return losses

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from ragtune_lib.ask import ask, spans
+from ragtune_lib.global_topics import GLOBAL_CHANGE
 from ragtune_lib.records import Chunk, Problem, QAPair, Question, QuestionScope, Sentence
 from ragtune_lib.store import ROOT, content_id, to_record
 from ragtune_lib.support import REFUSAL
-from ragtune_lib.synthesize import GLOBAL_CHANGE
 from ragtune_lib.text import STOPWORDS, contains, content_words, normalize, sentences
 from ragtune_lib.text import names as names_in
 

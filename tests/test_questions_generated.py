@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from tiny import CHUNKS, ENTITIES, RELATIONSHIPS, chunks_of, embed
 
+from ragtune_lib.global_topics import global_pairs
 from ragtune_lib.questions import HELD_OUT_ABSENT, generate_questions, held_out_questions, read_questions
 from ragtune_lib.records import QAPair
 from ragtune_lib.store import write_records
-from ragtune_lib.synthesize import Settings, absent_pairs, global_pairs, local_pairs, make_pair
+from ragtune_lib.synthesize import Settings, absent_pairs, local_pairs, make_pair
 from ragtune_lib.text import contains, normalize, sentences
 from ragtune_lib.units import evidence_units
 

@@ -7,17 +7,15 @@ import numpy as np
 import pytest
 from tiny import CHUNKS, DAYS, ENTITIES, NAMES, RELATIONSHIPS, chunks_of, embed, entities_of
 
+from ragtune_lib.global_topics import digest, global_pairs, periods
 from ragtune_lib.records import Chunk, Community, Sentence
 from ragtune_lib.store import content_id
 from ragtune_lib.synthesize import (
     ABSENT_ATTRIBUTES,
     Settings,
     absent_pairs,
-    digest,
     document_pairs,
-    global_pairs,
     local_pairs,
-    periods,
 )
 from ragtune_lib.text import content_words, normalize, sentences, spoken_date
 from ragtune_lib.units import cue_words, evidence_units

@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=what, description=what)
         command.add_argument("run_file", nargs="?", type=Path, metavar="RUNFILE", help="e.g. notebooks/runs/news.yaml")
         command.add_argument("--documents", type=Path, metavar="FOLDER", help="your own files")
+        command.add_argument("--graphrag", type=Path, metavar="FOLDER", help="an index of GraphRAG instead of files")
         command.add_argument("--questions", type=Path, metavar="FILE", help="held-out questions; generated without it")
         command.add_argument("--run", metavar="NAME", help="folder under outputs/")
         command.add_argument(
@@ -84,10 +85,12 @@ def asked_run(arguments: argparse.Namespace) -> Run:
     """The run file with the options of the command line over it.
 
     Raises:
-        ValueError: if neither names documents and a run, or a setting has no value.
+        ValueError: if neither names a source and a run, or a setting has no value.
     """
-    given = {"documents": arguments.documents, "questions": arguments.questions}
+    given = {name: getattr(arguments, name) for name in ("documents", "graphrag", "questions")}
     options: dict[str, Any] = {name: project_path(path) for name, path in given.items() if path is not None}
+    if {"documents", "graphrag"} & set(options):  # what the run file names as its source is not meant any more
+        options = {"documents": "", "graphrag": ""} | options
     if arguments.run:
         options["run"] = arguments.run
     if arguments.run_file:
@@ -95,7 +98,7 @@ def asked_run(arguments: argparse.Namespace) -> Run:
     elif {"documents", "run"} <= set(options):
         run = Run(**options)
     else:
-        raise ValueError("name a run file, or --documents FOLDER together with --run NAME")
+        raise ValueError("name a run file, or --documents (or --graphrag) FOLDER together with --run NAME")
     notebooks = {name: dict(values) for name, values in run.notebooks.items()}
     for setting in arguments.set:
         name, value = _setting(setting)
@@ -261,6 +264,7 @@ def _provenance(run: Run, parameters: Mapping[str, Any], inputs: Mapping[str, st
     return {
         "run": run.run,
         "documents": run.documents,
+        "graphrag": run.graphrag,
         "questions": run.questions,
         "seed": run.seed,
         "parameters": parameters,

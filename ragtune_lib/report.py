@@ -26,10 +26,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ragtune_lib.graph.stale import stale_in, told_stale
 from ragtune_lib.llm.calls import OPENAI_KEY, parse_spec
 from ragtune_lib.runfile import NOTEBOOKS, Run, input_hashes, project_path, read_run_file, stage_parameters
-from ragtune_lib.stages import STAGES, Stage, hashes, holds, module_hashes, stage_key
-from ragtune_lib.store import ROOT, content_id, read_lines, run_folder, write_json, write_text
+from ragtune_lib.stages import ADAPTER, STAGES, Stage, hashes, holds, module_hashes, stage_key
+from ragtune_lib.store import ROOT, content_id, read_lines, run_folder, write_json, write_records, write_text
 
 PACKAGES = ("ragtune", "torch", "transformers", "trl", "peft", "unsloth", "datasets", "sentence-transformers", "bm25s")
 REPORT_FILES = ("metrics.json", "report.html")
@@ -140,12 +141,15 @@ def run_report(run: Run, notebooks: Path = NOTEBOOKS, stages: Sequence[Stage] = 
         for stage in stages:
             notebook = notebooks / f"{stage.name}.ipynb"
             key = stage_key(stage, notebook, parameters[stage.name], folder, inputs)
-            if holds(state["stages"].get(stage.name), key, stage, folder):
+            done = holds(state["stages"].get(stage.name), key, stage, folder)
+            if done:
                 _say(f"{stage.name:<16} unchanged")
-                continue
-            state |= _provenance(run, parameters, inputs)
-            if not _run_stage(stage, key, notebook, parameters[stage.name], folder, state):
-                return 1
+            else:
+                state |= _provenance(run, parameters, inputs)
+                if not _run_stage(stage, key, notebook, parameters[stage.name], folder, state):
+                    return 1
+            if "chunks.jsonl" in stage.writes:
+                _tell_stale(folder, state, not done)
         _finish(folder, state, stages)
     return 0
 
@@ -212,6 +216,28 @@ def _run_stage(stage: Stage, key: str, notebook: Path, values: dict, folder: Pat
         shown = ", ".join(f"{name} {counts[name]}" for name in ("in", "out", "problems") if name in counts)
         _say(f"{stage.name:<16} {record['seconds']:>7.1f} s   {shown}")
     return not failure
+
+
+def _tell_stale(folder: Path, state: dict[str, Any], anew: bool) -> None:
+    """Say what of an earlier run rests on text that is gone: once the documents changed, until it is trained again.
+
+    The pairs are kept in stale.jsonl, since pairs.jsonl is about to be written anew.
+    """
+    if anew and (folder / "pairs.jsonl").is_file():
+        try:
+            found = stale_in(folder)
+        except ValueError as error:
+            _say(f"note: what rests on text that is gone is not known: {error}")
+            return
+        write_records(folder / "stale.jsonl", found.pairs)
+        state["stale"] = found.counts()
+        write_json(folder / "run.json", state)
+    counts = state.get("stale")
+    if counts and not anew:  # told before; since then the pairs were made again, and perhaps the adapter
+        still = counts["adapter"] in hashes(folder, ADAPTER).values()
+        counts = counts | {"pairs": 0} if still else None
+    if counts and (told := told_stale(counts)):
+        _say(f"note: {told}" + (f"; see {folder / 'stale.jsonl'}" if counts["pairs"] else ""))
 
 
 def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> str:
@@ -320,6 +346,7 @@ def collect_metrics(folder: Path, state: Mapping[str, Any], stages: Sequence[Sta
         "scores": json.loads(scores.read_text(encoding="utf-8")) if scores.exists() else [],
         "seconds": {name: record["seconds"] for name, record in records.items()},
         "peak_memory_mb": max(record["peak_mb"] for record in records.values()),
+        "stale": state.get("stale", {}),  # what the last change of the documents made so; it is made again by now
         "stages": {name: record["counts"] for name, record in records.items()},
     }
 

@@ -12,6 +12,7 @@ from test_graphrag_import import NEW, REPORTS, write
 from ragtune_lib import report
 from ragtune_lib.graph.alias_merge import AliasReview
 from ragtune_lib.graph.graphrag_import import import_graphrag
+from ragtune_lib.plan import told_plan
 from ragtune_lib.records import Chunk, Community, Document, Entity, Problem, QAPair, Question, Relationship
 from ragtune_lib.report import run_report
 from ragtune_lib.runfile import Run
@@ -94,6 +95,18 @@ def test_what_follows_needs_nothing_but_the_graph_of_an_index(index_run, outputs
 def test_a_teacher_is_not_asked_for_what_the_index_says(index_run, monkeypatch):
     monkeypatch.setattr("ragtune_lib.run_models.open_model", lambda *_, **__: pytest.fail("a model was opened"))
     assert run_report(replace(index_run, teacher="openai:gpt-4o-mini"), stages=STAGES[:2]) == 0
+
+
+def test_a_plan_counts_no_call_for_the_graph_of_an_index(index_run):
+    few = {
+        "03_synthesize": {"generators": "entity_cot", "community_questions": 0},
+        "04_curate": {"personas": 1, "draws": 1, "local_questions": 2, "twins": 1},
+    }
+    text, whole = told_plan(replace(index_run, teacher="openai:gpt-4o-mini", notebooks=few))
+    assert whole, text
+    assert "03_synthesize    openai:gpt-4o-mini: " in text
+    assert "02_graph " not in text
+    assert "The graph is that of the index." in text
 
 
 def test_a_table_that_is_none_fails_by_name(index_run, tmp_path, capfd):

@@ -13,9 +13,9 @@ RUN_FILE ?= notebooks/runs/journal.yaml
 	$(BIN)/pip install --quiet --no-deps --requirement requirements-nodeps.txt --editable .
 	touch $@
 
-report: .venv/ready  # the main job; DOCUMENTS=folder QUESTIONS=file RUN=name for your own files
-	$(BIN)/ragtune report $(if $(DOCUMENTS),--documents "$(DOCUMENTS)","$(RUN_FILE)") \
-		$(if $(QUESTIONS),--questions "$(QUESTIONS)") $(if $(RUN),--run "$(RUN)")
+report: .venv/ready  # the main job; DOCUMENTS=folder (or GRAPHRAG=folder) QUESTIONS=file RUN=name for your own files
+	$(BIN)/ragtune report $(if $(DOCUMENTS)$(GRAPHRAG),,"$(RUN_FILE)") $(if $(DOCUMENTS),--documents "$(DOCUMENTS)") \
+		$(if $(GRAPHRAG),--graphrag "$(GRAPHRAG)") $(if $(QUESTIONS),--questions "$(QUESTIONS)") $(if $(RUN),--run "$(RUN)")
 
 test: .venv/ready  # the whole check, in the order it fails fastest
 	$(BIN)/ruff check .

@@ -271,7 +271,8 @@ def provenance(folder: Path) -> str:
     """Documents, parameters, versions, commit."""
     state = _json(folder, "run.json")
     documents = _records(folder, "documents.jsonl", Document)
-    facts = {name: state.get(name) for name in ("run", "documents", "questions", "seed", "git", "python", "platform")}
+    told = ("run", "documents", "graphrag", "questions", "seed", "git", "python", "platform")
+    facts = {name: state.get(name) for name in told}
     facts |= {"documents read": len(documents), **state.get("versions", {})}
     parameters = [
         (stage, name, value) for stage, values in state.get("parameters", {}).items() for name, value in values.items()

@@ -6,12 +6,11 @@ Importing this module loads ipywidgets, since the panel is one.
 from __future__ import annotations
 
 import html
-import threading
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import ipywidgets as widgets
 
+from ragtune_lib.click_panel import WRAP, ClickPanel
 from ragtune_lib.curate import VIEWS, Curation
 from ragtune_lib.graph_view import pair_card
 from ragtune_lib.records import Chunk
@@ -29,28 +28,8 @@ BUTTONS = {
 LATEST = 5  # decisions shown below the buttons
 
 
-def run_shown(panel: Any, action: Callable[[], None], draw: Callable[[], None]) -> None:
-    """Run one callback of a panel; its error is shown in the panel, since a notebook hides what a callback raises.
-
-    Args:
-        panel: with a `guard` (a lock) and a `message` (an HTML widget).
-        action: what the person asked for.
-        draw: what shows the new state.
-    """
-    with panel.guard:
-        panel.message.value = ""
-        try:
-            action()
-            draw()
-        except Exception as error:  # noqa: BLE001  the panel is the last place that can show it
-            text = html.escape(f"{type(error).__name__}: {error}")
-            panel.message.value = f"<b style='color:#b00020'>{text}</b>"
-
-
-class CurationPanel(widgets.VBox):
-    """Review of pairs in a notebook cell; all it knows is in `curation`, so a new panel goes on where one stopped.
-
-    Where no widget can be drawn (an executed notebook, a page made from it) a table of the state stands in its place.
+class CurationPanel(ClickPanel):
+    """Review of pairs in a notebook cell; all it knows is in `curation`.
 
     Args:
         curation: the state of the review.
@@ -59,34 +38,27 @@ class CurationPanel(widgets.VBox):
     """
 
     def __init__(self, curation: Curation, chunks: Sequence[Chunk], view: str = "undecided"):
+        super().__init__(BUTTONS)
         self.curation = curation
         self.chunks = {chunk.id: chunk for chunk in chunks}
         self.drafts: dict[str, tuple[str, ...]] = {}  # wordings that were left unsaved, by pair
-        self.guard = threading.RLock()  # clicks may come on another thread than the notebook's cells
         self.pair_id: str | None = None
-        self.status, self.message, self.card, self.latest = (widgets.HTML() for _ in range(4))
+        self.latest = widgets.HTML()
         self.filter = widgets.Dropdown(options=VIEWS, value=view, description="Show")
         self.areas = {
             name: widgets.Textarea(description=name.title(), layout=widgets.Layout(width="100%", height=height))
             for name, height in FIELDS.items()
         }
-        self.buttons = {
-            name: widgets.Button(description=label, button_style=style, tooltip=tip)
-            for name, (label, style, tip) in BUTTONS.items()
-        }
-        self._connect()
-        wrap = widgets.Layout(flex_flow="row wrap")
-        row = widgets.HBox(list(self.buttons.values()), layout=wrap)
+        self.filter.observe(lambda _: self.run(self._first), names="value")
         half = widgets.Layout(width="50%", min_width="300px")
-        form = widgets.VBox([*self.areas.values(), row, self.message, self.latest], layout=half)
-        sides = widgets.HBox(
-            [form, widgets.VBox([self.card], layout=half)], layout=widgets.Layout(flex_flow="row wrap")
-        )
-        super().__init__([widgets.HBox([self.filter, self.status]), sides])
-        self._run(self._first)
+        form = widgets.VBox([*self.areas.values(), self.row, self.message, self.latest], layout=half)
+        sides = widgets.HBox([form, widgets.VBox([self.card], layout=half)], layout=widgets.Layout(flex_flow=WRAP))
+        self.children = [widgets.HBox([self.filter, self.status]), sides]
+        self.run(self._first)
 
-    def _connect(self) -> None:
-        actions: dict[str, Callable[[], None]] = {
+    def actions(self) -> Mapping[str, Callable[[], None]]:
+        """What each button does."""
+        return {
             "keep": self._keep,
             "edit": lambda: self._decide("edit"),
             "drop": lambda: self._decide("drop"),
@@ -95,12 +67,6 @@ class CurationPanel(widgets.VBox):
             "previous": lambda: self._move(-1),
             "next": lambda: self._move(1),
         }
-        for name, action in actions.items():
-            self.buttons[name].on_click(lambda _, action=action: self._run(action))
-        self.filter.observe(lambda _: self._run(self._first), names="value")
-
-    def _run(self, action: Callable[[], None]) -> None:
-        run_shown(self, action, self._draw_status)
 
     def _wording(self) -> dict[str, str]:
         return {name: self.areas[name].value for name in ("question", "reasoning", "answer")}
@@ -176,7 +142,8 @@ class CurationPanel(widgets.VBox):
             self.areas[name].value = text
         self.card.value = pair_card(pair, self.chunks, self.curation.flags.get(pair_id, ()))
 
-    def _draw_status(self) -> None:
+    def draw(self) -> None:
+        """Show how far the review is and what was decided last."""
         queue = self.curation.queue(self.filter.value)
         place = f"{queue.index(self.pair_id) + 1} of {len(queue)}" if self.pair_id in queue else f"{len(queue)} pairs"
         shown = f"; this one: {self.curation.state(self.pair_id)}" if self.pair_id else ""
@@ -204,8 +171,3 @@ class CurationPanel(widgets.VBox):
         head = "".join(f"<th>{name}</th>" for name in ("state", "scope", "question", "answer", "flags"))
         body = "".join(f"<tr>{row}</tr>" for row in cells)
         return f"<p>{html.escape(self.summary())}</p><table><tr>{head}</tr>{body}</table>"
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        """The widget where it can live, a table and a line of text elsewhere."""
-        bundle = dict(super()._repr_mimebundle_(**kwargs) or {})
-        return {**bundle, "text/html": self.table(), "text/plain": self.summary()}

@@ -34,9 +34,10 @@ from ragtune_lib.store import read_records, run_folder, run_path, write_records,
 LEFT_OUT = ("05_finetune", "06_answer")
 MODELS = ("teacher", "judge")
 CHARACTERS = 4  # per token of an answer
+BY_RULES = "what rules find in the text; a model may find half as much or twice as much"
 HOW = (
-    "How this was counted: the notebooks ran with stand-ins for the models. The graph is what rules find in the text; "
-    "a model may find half as much or twice as much. No model is unable to ask, every question passes. A reply counts "
+    "How this was counted: the notebooks ran with stand-ins for the models. The graph is {graph}. "
+    "No model is unable to ask, every question passes. A reply counts "
     f"as long as it may be until {ENOUGH} real ones are kept, and most are far shorter: plan again after the first "
     "minutes of a run, it then knows."
 )
@@ -105,7 +106,8 @@ def told(due: Sequence[Due], run: Run, answering: Mapping[str, Any]) -> str:
     limit += ", which may not be enough" if run.budget and total[1] > run.budget else ""
     lines.append(f"{'in all':<16} {_amount(*total)}{kept}{limit}")
     without = WITHOUT.format(tokens=answering["max_new_tokens"], student=run.student or "embedded")
-    return "\n".join([*lines, "", HOW, without])
+    how = HOW.format(graph="that of the index" if run.graphrag else BY_RULES)
+    return "\n".join([*lines, "", how, without])
 
 
 def plan_run(run: Run, say: Callable[[str], object] = str) -> tuple[list[Due], str]:

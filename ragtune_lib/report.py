@@ -26,10 +26,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ragtune_lib.graph.stale import stale_in, told_stale
 from ragtune_lib.llm.calls import OPENAI_KEY, parse_spec
 from ragtune_lib.runfile import NOTEBOOKS, Run, input_hashes, project_path, read_run_file, stage_parameters
-from ragtune_lib.stages import STAGES, Stage, hashes, holds, module_hashes, stage_key
-from ragtune_lib.store import ROOT, content_id, read_lines, run_folder, write_json, write_text
+from ragtune_lib.stages import ADAPTER, STAGES, Stage, hashes, holds, module_hashes, stage_key
+from ragtune_lib.store import ROOT, content_id, read_lines, run_folder, write_json, write_records, write_text
 
 PACKAGES = ("ragtune", "torch", "transformers", "trl", "peft", "unsloth", "datasets", "sentence-transformers", "bm25s")
 REPORT_FILES = ("metrics.json", "report.html")
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=what, description=what)
         command.add_argument("run_file", nargs="?", type=Path, metavar="RUNFILE", help="e.g. notebooks/runs/news.yaml")
         command.add_argument("--documents", type=Path, metavar="FOLDER", help="your own files")
+        command.add_argument("--graphrag", type=Path, metavar="FOLDER", help="an index of GraphRAG instead of files")
         command.add_argument("--questions", type=Path, metavar="FILE", help="held-out questions; generated without it")
         command.add_argument("--run", metavar="NAME", help="folder under outputs/")
         command.add_argument(
@@ -84,10 +86,12 @@ def asked_run(arguments: argparse.Namespace) -> Run:
     """The run file with the options of the command line over it.
 
     Raises:
-        ValueError: if neither names documents and a run, or a setting has no value.
+        ValueError: if neither names a source and a run, or a setting has no value.
     """
-    given = {"documents": arguments.documents, "questions": arguments.questions}
+    given = {name: getattr(arguments, name) for name in ("documents", "graphrag", "questions")}
     options: dict[str, Any] = {name: project_path(path) for name, path in given.items() if path is not None}
+    if {"documents", "graphrag"} & set(options):  # what the run file names as its source is not meant any more
+        options = {"documents": "", "graphrag": ""} | options
     if arguments.run:
         options["run"] = arguments.run
     if arguments.run_file:
@@ -95,7 +99,7 @@ def asked_run(arguments: argparse.Namespace) -> Run:
     elif {"documents", "run"} <= set(options):
         run = Run(**options)
     else:
-        raise ValueError("name a run file, or --documents FOLDER together with --run NAME")
+        raise ValueError("name a run file, or --documents (or --graphrag) FOLDER together with --run NAME")
     notebooks = {name: dict(values) for name, values in run.notebooks.items()}
     for setting in arguments.set:
         name, value = _setting(setting)
@@ -137,12 +141,15 @@ def run_report(run: Run, notebooks: Path = NOTEBOOKS, stages: Sequence[Stage] = 
         for stage in stages:
             notebook = notebooks / f"{stage.name}.ipynb"
             key = stage_key(stage, notebook, parameters[stage.name], folder, inputs)
-            if holds(state["stages"].get(stage.name), key, stage, folder):
+            done = holds(state["stages"].get(stage.name), key, stage, folder)
+            if done:
                 _say(f"{stage.name:<16} unchanged")
-                continue
-            state |= _provenance(run, parameters, inputs)
-            if not _run_stage(stage, key, notebook, parameters[stage.name], folder, state):
-                return 1
+            else:
+                state |= _provenance(run, parameters, inputs)
+                if not _run_stage(stage, key, notebook, parameters[stage.name], folder, state):
+                    return 1
+            if "chunks.jsonl" in stage.writes:
+                _tell_stale(folder, state, not done)
         _finish(folder, state, stages)
     return 0
 
@@ -211,6 +218,28 @@ def _run_stage(stage: Stage, key: str, notebook: Path, values: dict, folder: Pat
     return not failure
 
 
+def _tell_stale(folder: Path, state: dict[str, Any], anew: bool) -> None:
+    """Say what of an earlier run rests on text that is gone: once the documents changed, until it is trained again.
+
+    The pairs are kept in stale.jsonl, since pairs.jsonl is about to be written anew.
+    """
+    if anew and (folder / "pairs.jsonl").is_file():
+        try:
+            found = stale_in(folder)
+        except ValueError as error:
+            _say(f"note: what rests on text that is gone is not known: {error}")
+            return
+        write_records(folder / "stale.jsonl", found.pairs)
+        state["stale"] = found.counts()
+        write_json(folder / "run.json", state)
+    counts = state.get("stale")
+    if counts and not anew:  # told before; since then the pairs were made again, and perhaps the adapter
+        still = counts["adapter"] in hashes(folder, ADAPTER).values()
+        counts = counts | {"pairs": 0} if still else None
+    if counts and (told := told_stale(counts)):
+        _say(f"note: {told}" + (f"; see {folder / 'stale.jsonl'}" if counts["pairs"] else ""))
+
+
 def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> str:
     """Run one notebook by papermill in its own folder and keep the executed copy, trusted by JupyterLab.
 
@@ -261,6 +290,7 @@ def _provenance(run: Run, parameters: Mapping[str, Any], inputs: Mapping[str, st
     return {
         "run": run.run,
         "documents": run.documents,
+        "graphrag": run.graphrag,
         "questions": run.questions,
         "seed": run.seed,
         "parameters": parameters,
@@ -318,6 +348,7 @@ def collect_metrics(folder: Path, state: Mapping[str, Any], stages: Sequence[Sta
         "claims": by_model.get("claims", []),
         "seconds": {name: record["seconds"] for name, record in records.items()},
         "peak_memory_mb": max(record["peak_mb"] for record in records.values()),
+        "stale": state.get("stale", {}),  # what the last change of the documents made so; it is made again by now
         "stages": {name: record["counts"] for name, record in records.items()},
     }
 

@@ -16,12 +16,12 @@ from typing import Any
 from ragtune_lib.llm.calls import parse_spec
 from ragtune_lib.llm.cost import price_of
 from ragtune_lib.stages import STAGES, Stage, parameter_types, tree_hash
-from ragtune_lib.store import ROOT
+from ragtune_lib.store import ROOT, run_path
 
 NOTEBOOKS = ROOT / "notebooks"
 MODELS = ("student", "teacher", "judge")  # what each is asked for is in the notebooks
 KINDS = {
-    "run": "str", "documents": "str", "questions": "str", "seed": "int", **dict.fromkeys(MODELS, "str"),
+    **dict.fromkeys(("run", "documents", "graphrag", "questions", *MODELS), "str"), "seed": "int",
     "budget": "float", "workers": "int", "notebooks": "dict",
 }  # fmt: skip
 PLAIN_TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}
@@ -32,8 +32,9 @@ class Run:
     """What a run file says."""
 
     run: str  # name of the folder under outputs/
-    documents: str  # folder, relative to the project or absolute
+    documents: str = ""  # folder, relative to the project or absolute; "" where an index is the source
     questions: str = ""  # held-out questions file; "" has them generated
+    graphrag: str = ""  # output folder of GraphRAG: documents, chunks and graph are taken from its index
     seed: int | None = None  # None leaves each notebook's own default
     student: str | None = None  # the model that is tuned; None likewise
     teacher: str | None = None  # spec of the model that reads the text and writes pairs and questions; "" for rules
@@ -44,7 +45,8 @@ class Run:
 
     def common(self) -> dict[str, Any]:
         """Parameters that each notebook gets which has them."""
-        values = {"run": self.run, "documents": self.documents, "questions": self.questions, "interactive": False}
+        values = {"run": self.run, "documents": self.documents, "graphrag": self.graphrag}
+        values |= {"questions": self.questions, "interactive": False}
         optional = {name: getattr(self, name) for name in ("seed", *MODELS, "budget", "workers")}
         return values | {name: value for name, value in optional.items() if value is not None}
 
@@ -69,17 +71,18 @@ def read_run_file(path: Path) -> Run:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: {error}") from error
     if not isinstance(values, dict):
-        raise ValueError(f"{path}: expected `key: value` lines, at least `run` and `documents`")
+        raise ValueError(f"{path}: expected `key: value` lines, at least `run` and `documents` (or `graphrag`)")
     for name, value in values.items():
         _known(str(name), list(KINDS), f"{path}: key")
         if name == "notebooks" and value is None:
             values = values | {name: {}}
         elif value is not None or name in ("run", "documents"):
             values = values | {name: _typed(value, KINDS[name], f"{path}: {name}")}
-    missing = [name for name in ("run", "documents") if name not in values]
-    if missing:
-        raise ValueError(f"{path}: `{missing[0]}` is missing")
-    return Run(**({"questions": ""} | {name: value for name, value in values.items() if value is not None}))
+    if "run" not in values:
+        raise ValueError(f"{path}: `run` is missing")
+    if not {"documents", "graphrag"} & set(values):
+        raise ValueError(f"{path}: `documents` is missing; only an index (`graphrag`) can take its place")
+    return Run(**{name: value for name, value in values.items() if value is not None})
 
 
 def stage_parameters(run: Run, notebooks: Path = NOTEBOOKS, stages: Sequence[Stage] = STAGES) -> dict[str, dict]:
@@ -160,22 +163,41 @@ def _typed(value: Any, kind: str, where: str) -> Any:
 
 
 def input_hashes(run: Run) -> dict[str, str]:
-    """Content hash of the documents folder and the questions file, after looking whether they can be used at all.
+    """Content hash of the folder of documents or of the index, and of the questions file, if they can be used at all.
 
     Raises:
         FileNotFoundError: if one is missing.
-        ValueError: if the folder is empty or a question is malformed; names file and line.
+        ValueError: if there are two sources or none, the folder is empty, or a question is malformed; names file and
+            line.
     """
-    documents, questions = ROOT / run.documents, ROOT / run.questions
-    if not documents.is_dir():
-        raise FileNotFoundError(f"documents: there is no folder {documents}")
-    if not any(item.is_file() for item in documents.rglob("*")):
-        raise ValueError(f"documents: the folder {documents} holds no file")
+    if bool(run.documents) == bool(run.graphrag):
+        raise ValueError("name a folder of documents or of an index (graphrag), one of the two")
+    source = "documents" if run.documents else "graphrag"
+    folder, questions = ROOT / (run.documents or run.graphrag), ROOT / run.questions
+    if run.documents:
+        _check_documents(folder)
+    else:
+        _check_graphrag(folder, run.run)
     if not run.questions:
-        return {"documents": tree_hash(documents), "questions": ""}
+        return {source: tree_hash(folder), "questions": ""}
     from ragtune_lib.questions import read_questions
 
     if not questions.is_file():
         raise FileNotFoundError(f"questions: there is no file {questions}")
     read_questions(questions)
-    return {"documents": tree_hash(documents, without=[questions]), "questions": tree_hash(questions)}
+    return {source: tree_hash(folder, without=[questions]), "questions": tree_hash(questions)}
+
+
+def _check_documents(folder: Path) -> None:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"documents: there is no folder {folder}")
+    if not any(item.is_file() for item in folder.rglob("*")):
+        raise ValueError(f"documents: the folder {folder} holds no file")
+
+
+def _check_graphrag(folder: Path, run: str) -> None:
+    from ragtune_lib.graph.graphrag_import import check_index
+
+    check_index(folder)
+    if folder.resolve().is_relative_to(run_path(run).resolve()):
+        raise ValueError(f"graphrag: run {run!r} itself writes {folder}; choose another name for this run")

@@ -17,6 +17,7 @@ from typing import Any
 from ragtune_lib.store import content_id, file_hash
 
 LIBRARY = Path(__file__).resolve().parent
+TABLES = ("documents", "text_units", "entities", "relationships", "communities", "community_reports")
 ADAPTER = ("adapter/adapter_model.safetensors", "adapter/adapter_config.json")
 
 
@@ -25,9 +26,9 @@ class Stage:
     """One notebook and its files, named relative to the run folder."""
 
     name: str  # the notebook's file name without suffix
-    reads: tuple[str, ...]  # a file that is not there counts as absent: decisions.jsonl may be
+    reads: tuple[str, ...]  # a file that is not there counts as absent: decisions.jsonl and aliases.jsonl may be
     writes: tuple[str, ...]
-    inputs: tuple[str, ...] = ()  # parameters that name the user's own files: "documents", "questions"
+    inputs: tuple[str, ...] = ()  # parameters that name the user's own files: "documents", "graphrag", "questions"
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -36,8 +37,20 @@ class Stage:
 
 
 STAGES = (
-    Stage("01_documents", (), ("documents.jsonl", "chunks.jsonl"), ("documents",)),
-    Stage("02_graph", ("chunks.jsonl",), ("entities.jsonl", "relationships.jsonl", "communities.jsonl", "graph.html")),
+    Stage("01_documents", (), ("documents.jsonl", "chunks.jsonl"), ("documents", "graphrag")),
+    Stage(
+        "02_graph",
+        ("documents.jsonl", "chunks.jsonl", "aliases.jsonl"),
+        (
+            "entities.jsonl",
+            "relationships.jsonl",
+            "communities.jsonl",
+            "graph.html",
+            "graph.graphml",
+            *(f"graphrag/{table}.parquet" for table in TABLES),
+        ),
+        ("graphrag",),
+    ),
     Stage(
         "03_synthesize",
         ("chunks.jsonl", "entities.jsonl", "relationships.jsonl", "communities.jsonl"),
@@ -105,7 +118,7 @@ def stage_key(
         notebook: Its notebook file.
         parameters: What is injected into it; the notebook's own defaults are in its code cells.
         folder: The run folder with the artifacts that it reads.
-        inputs: Content hash of the user's documents and questions, by parameter name.
+        inputs: Content hash of the user's documents, index and questions, by parameter name.
         library: Folder of the package whose modules the notebook imports.
     """
     cells = code_cells(notebook)

@@ -4,8 +4,8 @@ from itertools import permutations
 
 import pytest
 
-from ragtune_lib.graph.alias_merge import AliasReview, grouped, merge, read_alias_decisions
-from ragtune_lib.records import AliasDecision, AliasPair, Entity, Relationship, Sentence
+from ragtune_lib.graph.alias_merge import AliasReview, grouped, merge, read_alias_decisions, remaining
+from ragtune_lib.records import AliasDecision, AliasPair, Community, Entity, Relationship, Sentence
 from ragtune_lib.store import content_id
 
 
@@ -225,3 +225,13 @@ def test_lines_that_are_no_decisions_are_problems(tmp_path):
     assert any("unknown action 'burn'" in problem.reason for problem in problems)
     AliasReview(tmp_path, ENTITIES).accept("x", "y")
     assert len(read_alias_decisions(path)[0]) == 2
+
+
+def test_communities_that_cannot_be_made_again_lose_the_merged_names_and_nothing_else():
+    tree = [
+        Community("k0", 0, "", ("a", "b", "c"), "All", "A report.", ()),
+        Community("k1", 1, "k0", ("b",), "B", "", ()),
+    ]
+    left = [Entity(name, name, "", "", (), ("x",)) for name in ("a", "c")]
+    assert remaining(tree, left) == [Community("k0", 0, "", ("a", "c"), "All", "A report.", ())]
+    assert remaining(tree, [*left, Entity("b", "b", "", "", (), ("x",))]) == tree

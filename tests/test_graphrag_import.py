@@ -1,6 +1,6 @@
 import pytest
 
-from ragtune_lib.graph.graphrag_import import UNKNOWN, import_graphrag
+from ragtune_lib.graph.graphrag_import import UNKNOWN, check_index, import_graphrag, import_texts
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -166,7 +166,8 @@ def test_communities_nest_and_take_title_and_text_from_their_report(index):
     top, below = index.communities
     assert (top.id, top.level, top.parent_id, top.entity_ids) == ("k0", 0, "", ("e1", "e2", "e3"))
     assert (top.title, top.summary) == ("London", "Cold.\n\n## Fog\n\nThick.")
-    assert (below.id, below.parent_id, below.title, below.summary) == ("k1", "k0", "", "")
+    assert (below.id, below.parent_id) == ("k1", "k0")
+    assert (below.title, below.summary[:28]) == ("Marley, Scrooge", "Ebenezer Scrooge met Marley.")  # by rules
     assert "Marley was dead." in [sentence.text for sentence in below.evidence]
 
 
@@ -224,7 +225,7 @@ def test_an_entity_listed_twice_is_one_and_its_community_knows_both_ids(tmp_path
 def test_the_graph_alone_can_be_read(tmp_path):
     found = import_graphrag(write(tmp_path / "x", {"entities": ENTITIES, "relationships": LINKS}))
     assert (len(found.entities), len(found.relationships), found.chunks, found.communities) == (4, 2, [], [])
-    assert found.problems == []
+    assert [problem.item for problem in found.problems] == found.added == ["TINY TIM"]
     assert {e.id: e.chunk_ids for e in found.entities}["e1"] == ("u1", "u2")
 
 
@@ -237,3 +238,36 @@ def test_a_folder_that_is_no_index_is_refused(tmp_path):
     (tmp_path / "entities.parquet").write_text("no table")
     with pytest.raises(ValueError, match=r"entities\.parquet is no parquet"):
         import_graphrag(tmp_path)
+
+
+def test_texts_alone_are_those_of_the_whole_index(tmp_path, index):
+    assert import_texts(tmp_path / "new") == (index.documents, index.chunks)
+
+
+def test_an_index_without_a_text_unit_teaches_nothing(tmp_path):
+    folder = write(tmp_path / "x", NEW)
+    pq.write_table(pa.Table.from_pylist(TEXT_UNITS).slice(0, 0), folder / "text_units.parquet")
+    with pytest.raises(ValueError, match="holds no text unit"):
+        import_texts(folder)
+
+
+def test_each_name_that_only_relationships_know_is_a_problem(index):
+    assert [(problem.stage, problem.item) for problem in index.problems] == [("02_graph", "TINY TIM")]
+
+
+def test_every_missing_table_is_named_before_anything_is_read(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        check_index(tmp_path / "none")
+    folder = write(tmp_path / "x", {"entities": ENTITIES})
+    with pytest.raises(FileNotFoundError, match=r"it lacks text_units\.parquet, relationships\.parquet$"):
+        check_index(folder)
+    for tables, prefix in ((NEW, ""), (old_tables(), "create_final_")):
+        check_index(write(tmp_path / f"whole{prefix}", tables, prefix))
+
+
+@pytest.mark.parametrize("inside", ["output", "output/20240712-101010/artifacts"])
+def test_the_folder_that_was_meant_is_named(tmp_path, inside):
+    (tmp_path / inside).mkdir(parents=True)
+    write(tmp_path / inside, NEW)
+    with pytest.raises(FileNotFoundError, match=f"did you mean {tmp_path / inside}"):
+        check_index(tmp_path)

@@ -260,6 +260,8 @@ def test_each_notebook_gets_the_common_values_that_it_has_a_parameter_for(toy, r
     [
         ("run: a\ndocuments: b\nquestion: c\n", "key 'question' is unknown; did you mean 'questions'"),
         ("run: a\n", "`documents` is missing"),
+        ("documents: a\n", "`run` is missing"),
+        ("run: a\ngraphrag: [b]\n", "graphrag: expected str"),
         ("run: 7\ndocuments: b\n", "run: expected str, got 7"),
         ("run: a\ndocuments: b\nseed: x\n", "seed: expected int"),
         ("- a\n", "key: value"),
@@ -287,6 +289,9 @@ def test_the_command_refuses_what_cannot_be_run(tmp_path, outputs, capfd):
     broken.write_text('{"id": "1", "scope": "local", "question": "Who?"}\n')
     for arguments, message in (
         (["--run", "toy"], "--documents"),
+        (["--graphrag", str(full)], "--run"),
+        (["--graphrag", str(full), "--documents", str(full), "--run", "toy"], "one of the two"),
+        (["--graphrag", str(full), "--run", "toy"], "it lacks text_units.parquet, entities.parquet"),
         (["--documents", str(full), "--run", "toy", "--set", "epochs=2"], "NOTEBOOK.PARAMETER=VALUE"),
         ([str(tmp_path / "none.yaml")], "none.yaml"),
     ):
@@ -312,6 +317,34 @@ def test_options_of_the_command_line_stand_above_the_run_file(tmp_path):
     run = report.asked_run(arguments)
     assert (run.run, run.documents) == ("b", "data/journal")
     assert run.notebooks == {"05_finetune": {"epochs": 2, "rank": 8}, "06_answer": {"base_url": "a=b"}}
+
+
+def test_an_index_takes_the_place_of_documents_and_the_other_way_round(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("run: a\ndocuments: data/journal\n")
+    asked = {
+        source: report.asked_run(report._parser().parse_args(["report", str(path), f"--{source}", str(tmp_path)]))
+        for source in ("graphrag", "documents")
+    }
+    assert [(run.documents, run.graphrag) for run in asked.values()] == [("", str(tmp_path)), (str(tmp_path), "")]
+    path.write_text("run: a\ngraphrag: my-index\n")
+    values = stage_parameters(read_run_file(path))
+    given = {stage: (own.get("documents"), own.get("graphrag")) for stage, own in values.items()}
+    assert given["01_documents"] == ("", "my-index")
+    assert given["02_graph"] == (None, "my-index")
+    assert set(given.values()) == {("", "my-index"), (None, "my-index"), (None, None)}
+    again = report.asked_run(report._parser().parse_args(["report", str(path), "--documents", str(tmp_path)]))
+    assert (again.documents, again.graphrag) == (str(tmp_path), "")
+
+
+def test_a_run_is_not_its_own_source(outputs):
+    tables = outputs / "mine" / "graphrag"
+    tables.mkdir(parents=True)
+    for name in ("text_units", "entities", "relationships"):
+        (tables / f"{name}.parquet").touch()
+    assert set(report.input_hashes(Run("other", graphrag=str(tables)))) == {"graphrag", "questions"}
+    with pytest.raises(ValueError, match="run 'mine' itself writes"):
+        report.input_hashes(Run("mine", graphrag=str(tables)))
 
 
 def test_a_full_disk_is_named_and_nothing_counts_as_done(monkeypatch, tmp_path, capfd, outputs):
@@ -383,7 +416,7 @@ def test_prose_is_not_in_the_key(toy, tmp_path):
 def test_every_stage_reads_only_what_an_earlier_one_wrote_or_a_person():
     written = set()
     for stage in STAGES:
-        assert set(stage.reads) <= written | {"decisions.jsonl", "human_verdicts.jsonl"}, stage.name
+        assert set(stage.reads) <= written | {"decisions.jsonl", "human_verdicts.jsonl", "aliases.jsonl"}, stage.name
         written |= set(stage.outputs)
     assert writer_of("pairs.jsonl") == "03_synthesize"
     assert writer_of("decisions.jsonl") == ""

@@ -14,6 +14,7 @@ Its modules, in reading order:
 - `stale`: what rests on text that is gone
 - `aliases`: pairs of entities that may be the same
 - `alias_merge`: a person's decisions about them, and the graph that follows
+- `alias_panel`: the buttons around them
 - `evidence`: which sentences name the entities of a graph that came without
 - `graphrag_import`: an index that GraphRAG made
 - `graphrag_export`: the graph for GraphRAG, Gephi and networkx

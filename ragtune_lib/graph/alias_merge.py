@@ -21,7 +21,7 @@ from typing import get_args, get_type_hints
 
 from ragtune_lib.curate import standing
 from ragtune_lib.graph.aliases import in_order
-from ragtune_lib.records import AliasDecision, AliasPair, Entity, Problem, Relationship, Sentence
+from ragtune_lib.records import AliasDecision, AliasPair, Community, Entity, Problem, Relationship, Sentence
 from ragtune_lib.store import append_record, content_id, read_lines, to_record
 
 STAGE = "02_graph"
@@ -40,7 +40,7 @@ class Grouping:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """A graph after merging. Communities name entity ids and have to be detected anew."""
+    """A graph after merging. Communities name entity ids: detect them anew, or see `remaining`."""
 
     entities: list[Entity]  # sorted by id
     relationships: list[Relationship]  # sorted by id
@@ -112,6 +112,17 @@ def merge(entities: Sequence[Entity], relationships: Sequence[Relationship], gro
     kept = [merged.get(entity.id, entity) for entity in entities if into.get(entity.id, entity.id) == entity.id]
     links, loops = _relinked(relationships, into)
     return Merged(sorted(kept, key=lambda entity: entity.id), sorted(links, key=lambda link: link.id), loops, problems)
+
+
+def remaining(communities: Iterable[Community], entities: Iterable[Entity]) -> list[Community]:
+    """Communities of a graph before merging with those members that are still there, the reports as they were.
+
+    It is for communities that were not made here and cannot be made again. A merged entity stays where the one was
+    that gave it its id; a community without members goes.
+    """
+    known = {entity.id for entity in entities}
+    left = [replace(one, entity_ids=tuple(filter(known.__contains__, one.entity_ids))) for one in communities]
+    return [one for one in left if one.entity_ids]
 
 
 def _one_entity(members: Sequence[Entity]) -> Entity:

@@ -22,6 +22,7 @@ from ragtune_lib.text import date_of
 
 STAGE = "02_graph"
 UNKNOWN = "unknown"  # kind of an entity that only relationships name
+NEEDED = ("text_units", "entities", "relationships")  # without one of these there is nothing to learn from
 METADATA = re.compile(r"(?:[\w ]+: .*\.\n)+")  # what GraphRAG may put before a text unit, one "key: value." a line
 Row = Mapping[str, Any]
 
@@ -40,17 +41,49 @@ class Index:
     merged: int = 0  # rows put together with an earlier one: an entity of the same name, a link with the same ends
 
 
+def check_index(folder: Path) -> None:
+    """See whether a folder holds what a run needs; nothing is read.
+
+    Raises:
+        FileNotFoundError: if there is no such folder, or a table is missing; names all that are, and the folder that
+            was probably meant.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"graphrag: there is no folder {folder}")
+    if missing := _missing(folder):
+        inside = [one for pattern in ("*", "output/*/artifacts") for one in sorted(folder.glob(pattern))]
+        meant = next((f"; did you mean {one}?" for one in inside if not _missing(one)), "")
+        raise FileNotFoundError(f"graphrag: {folder} is no index of GraphRAG, it lacks {', '.join(missing)}{meant}")
+
+
+def _missing(folder: Path) -> list[str]:
+    return [f"{table}.parquet" for table in NEEDED if _path(folder, table) is None]
+
+
+def import_texts(folder: Path) -> tuple[list[Document], list[Chunk]]:
+    """The documents and chunks of an index alone, as `import_graphrag` gives them.
+
+    Raises:
+        ValueError: if the index holds no text unit, or a table is no parquet; names the file.
+    """
+    documents, chunks = _texts(_read(folder, "documents", optional=True), _read(folder, "text_units"))
+    if not chunks:
+        raise ValueError(f"{folder}: text_units.parquet holds no text unit")
+    return documents, chunks
+
+
 def import_graphrag(folder: Path) -> Index:
     """Read the output folder of GraphRAG, or one that `graphrag_export.export_parquet` wrote.
 
     Ids stay as they are. What GraphRAG does otherwise than our records:
 
     - A relationship may name an end that is no entity (4 to 5 % of the ends are usual). Such an end becomes an entity
-      of kind "unknown" without description, in the chunks of its relationships; `added` lists them.
+      of kind "unknown" without description, in the chunks of its relationships. Each is a problem; `added` lists them.
     - Relationships have a direction there. Rows with the same two ends become one: weights are summed, descriptions
       joined, chunks united.
     - Names and types are in capitals there. Where all are, types are read in lower case and names in the spelling that
       is most frequent in their chunks.
+    - A community without a report gets title and summary by the rules of `communities.describe_communities`.
     - It keeps no evidence. Evidence are the sentences of an entity's chunks that name it, of a relationship those that
       name both ends; what the text names in other words has none.
     - A text unit may begin with lines of metadata, or join several documents. One that is no span of its document
@@ -94,12 +127,12 @@ def _read(folder: Path, table: str, needed: Sequence[Sequence[str]] = (), option
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names = (f"{table}.parquet", f"create_final_{table}.parquet")
-    path = next((folder / name for name in names if (folder / name).is_file()), None)
+    path = _path(folder, table)
     if path is None:
         if optional:
             return []
-        raise FileNotFoundError(f"{folder} holds no {names[0]} (nor {names[1]}): is it GraphRAG's output folder?")
+        names = f"{table}.parquet (nor create_final_{table}.parquet)"
+        raise FileNotFoundError(f"{folder} holds no {names}: is it GraphRAG's output folder?")
     try:
         read = pq.read_table(path)
     except pa.ArrowInvalid as error:
@@ -108,6 +141,12 @@ def _read(folder: Path, table: str, needed: Sequence[Sequence[str]] = (), option
         if not set(columns) & set(read.column_names):
             raise ValueError(f"{path.name} has no column {' or '.join(columns)}, but {', '.join(read.column_names)}")
     return read.to_pylist()
+
+
+def _path(folder: Path, table: str) -> Path | None:
+    """The file of a table under its new or its old name, None where there is none."""
+    names = (f"{table}.parquet", f"create_final_{table}.parquet")
+    return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def _get(row: Row, *columns: str, default: Any = "") -> Any:
@@ -230,6 +269,8 @@ def _add_ends(rows: Sequence[Row], entities: dict[str, Entity], known: set[str] 
         at = tuple(sorted(found if known is None else found & known))
         entities[title] = Entity(content_id("entity", title), title, UNKNOWN, "", (), at)
     index.added = list(chunk_ids)
+    lacking = "named by relationships alone, so it has neither type nor description"
+    index.problems += [Problem(STAGE, title, lacking) for title in index.added]
 
 
 def _relationships(
@@ -320,7 +361,10 @@ def _communities(folder: Path, members: Mapping[str, set[str]], index: Index) ->
     found = list(made.values())
     if not any("ragtune_evidence" in row for row in rows.values()):
         by_rules = describe_communities(found, index.entities, index.relationships)
-        found = [replace(one, evidence=ruled.evidence) for one, ruled in zip(found, by_rules, strict=True)]
+        found = [
+            replace(ruled, title=one.title or ruled.title, summary=one.summary or ruled.summary)
+            for one, ruled in zip(found, by_rules, strict=True)
+        ]
     return sorted(found, key=lambda community: (community.level, community.id))
 
 

@@ -39,6 +39,23 @@ def forecast_extraction(
     return model.forecast(extraction_calls(model, chunks, types, gleanings))
 
 
+def extract_graph(
+    model: Model,
+    chunks: Sequence[Chunk],
+    types: Sequence[str] = ENTITY_TYPES,
+    gleanings: int = 1,
+    description_limit: int = LIMIT,
+) -> tuple[list[Entity], list[Relationship], list[Problem]]:
+    """The entities and relationships of `index_chunks`, whose arguments and errors it has.
+
+    Between them and their communities a person may say which entities are the same (`alias_merge`).
+    """
+    found, links, problems = extract(model, chunks, types, gleanings)
+    entities, relationships, descriptions = merge(found, links, chunks)
+    entities, relationships, troubles = summarize(model, entities, relationships, descriptions, description_limit)
+    return entities, relationships, problems + troubles
+
+
 def index_chunks(
     model: Model,
     chunks: Sequence[Chunk],
@@ -49,7 +66,7 @@ def index_chunks(
     report_input: int = MAX_INPUT,
     seed: int = 17,
 ) -> tuple[list[Entity], list[Relationship], list[Community], list[Problem]]:
-    """Build the graph of a corpus with a model.
+    """Build the graph of a corpus with a model: `extract_graph`, then communities and their reports.
 
     Killed at any moment and started again, it makes no finished call again and ends with the same graph.
 
@@ -71,10 +88,7 @@ def index_chunks(
         StageError: if no chunk could be read, or no call can succeed (key, model, quota, server). What was finished
             is kept for the next run.
     """
-    found, links, problems = extract(model, chunks, types, gleanings)
-    entities, relationships, descriptions = merge(found, links, chunks)
-    entities, relationships, troubles = summarize(model, entities, relationships, descriptions, description_limit)
-    problems += troubles
+    entities, relationships, problems = extract_graph(model, chunks, types, gleanings, description_limit)
     communities = detect_communities(entities, relationships, max_cluster_size, seed)
     communities, troubles = write_reports(model, communities, entities, relationships, report_input)
     return entities, relationships, communities, problems + troubles

@@ -6,14 +6,10 @@ Importing this module loads ipywidgets, since the panel is one.
 from __future__ import annotations
 
 import html
-import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
-import ipywidgets as widgets
-
+from ragtune_lib.click_panel import ClickPanel
 from ragtune_lib.judges.agreement import BlindJudging
-from ragtune_lib.panel import run_shown
 
 BUTTONS = {
     "first": ("First is better", "success", "the first answer serves the reader better"),
@@ -26,10 +22,9 @@ BUTTONS = {
 _CELL = "flex:1 1 280px;border-left:4px solid {colour};padding:2px 10px;white-space:pre-wrap;overflow-wrap:anywhere"
 
 
-class JudgePanel(widgets.VBox):
-    """Blind judging in a notebook cell; all it knows is in `judging`, so a new panel goes on where one stopped.
+class JudgePanel(ClickPanel):
+    """Blind judging in a notebook cell; all it knows is in `judging`.
 
-    Where no widget can be drawn (an executed notebook, a page made from it) a line about the state stands in its place.
     Which system wrote what is nowhere in it.
 
     Args:
@@ -38,29 +33,20 @@ class JudgePanel(widgets.VBox):
     """
 
     def __init__(self, judging: BlindJudging, reference: bool = True):
+        super().__init__(BUTTONS)
         self.judging, self.reference = judging, reference
         self.ids = list(judging.pairs)
         self.pair_id: str | None = None
-        self.guard = threading.RLock()  # clicks may come on another thread than the notebook's cells
-        self.status, self.message, self.card = (widgets.HTML() for _ in range(3))
-        self.buttons = {
-            name: widgets.Button(description=label, button_style=style, tooltip=tip)
-            for name, (label, style, tip) in BUTTONS.items()
-        }
-        actions: dict[str, Callable[[], None]] = {
+        self.run(self._go_on)
+
+    def actions(self) -> Mapping[str, Callable[[], None]]:
+        """What each button does."""
+        return {
             **{choice: lambda choice=choice: self._decide(choice) for choice in ("first", "tie", "second")},
             "undo": self._undo,
             "previous": lambda: self._move(-1),
             "next": lambda: self._move(1),
         }
-        for name, action in actions.items():
-            self.buttons[name].on_click(lambda _, action=action: self._run(action))
-        row = widgets.HBox(list(self.buttons.values()), layout=widgets.Layout(flex_flow="row wrap"))
-        super().__init__([self.status, self.card, row, self.message])
-        self._run(self._go_on)
-
-    def _run(self, action: Callable[[], None]) -> None:
-        run_shown(self, action, self._draw)
 
     def _decide(self, choice: str) -> None:
         if self.pair_id is None:
@@ -86,7 +72,8 @@ class JudgePanel(widgets.VBox):
             here = self.ids.index(self.pair_id) if self.pair_id in self.ids else len(self.ids)
             self.pair_id = self.ids[min(max(here + step, 0), len(self.ids) - 1)]
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Show the pair and how far the judging is."""
         place = f" This is pair {self.ids.index(self.pair_id) + 1}." if self.pair_id else ""
         chosen = self.judging.choices().get(self.pair_id or "", "")
         self.status.value = html.escape(f"{self.summary()}.{place}" + (f" You said: {chosen}." if chosen else ""))
@@ -115,8 +102,3 @@ class JudgePanel(widgets.VBox):
         line = self.judging.told()
         unread = len(self.judging.problems)
         return f"{line}; {unread} lines of {self.judging.path.name} not used" if unread else line
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        """The widget where it can live, a line of text elsewhere."""
-        bundle = dict(super()._repr_mimebundle_(**kwargs) or {})
-        return {**bundle, "text/html": f"<p>{html.escape(self.summary())}</p>", "text/plain": self.summary()}

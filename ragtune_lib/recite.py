@@ -27,8 +27,10 @@ FITS = "A note: {recital}\nA question that this note answers:"
 # see tests/benchmarks/recall.py
 OPENINGS = 2  # times as many recitals are begun as are finished
 OPENING_TOKENS = 12  # as long as three cues take
-TRUST = 0.2  # weight of P(recital | question) beside P(question | recital)
-METHOD = (FITS, OPENINGS, OPENING_TOKENS, TRUST, ONE, SEVERAL)  # part of the key of a kept answer
+GAP = 5.0  # nats: an opening this much less likely than the likeliest one of its question is given up
+TRUST = 1.0  # weight of P(recital | question) beside P(question | recital)
+WIDE = 0.1  # from this P(SEVERAL) on, of the two marks, several are told: few of the training questions are wide
+METHOD = (FITS, OPENINGS, OPENING_TOKENS, GAP, TRUST, WIDE, ONE, SEVERAL)  # part of the key of a kept answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,18 +131,23 @@ def recall(
 ) -> list[Recalled]:
     """What the tuned model recalls for each question, begun in several ways.
 
-    Where its likeliest beginning is one of the two marks, the mark stands and the recitals begin after it. `OPENINGS`
-    times as many are begun as are finished: each with another first token, for as long as the cues take. The greedy
-    one and those that the model believes most are finished, at most `count` per question.
+    Where its likeliest beginning is one of the two marks, the recitals begin after a mark: `SEVERAL` if it has at least
+    the share `WIDE` of their probability, else `ONE`. `OPENINGS` times as many are begun as may be finished: each with
+    another first token, for as long as the cues take. Finished are the greedy one and those that the model believes
+    most, at most `count` per question and none that is `GAP` less likely than the likeliest.
     """
     prompts = [tokenizer(chat_prompt(tokenizer, text), add_special_tokens=False)["input_ids"] for text in questions]
     ends = set(stop_ids(tokenizer))
     decoder = Decoder(tuned, tokenizer, prompts)
-    marks = {mark: tokenizer(mark, add_special_tokens=False)["input_ids"][-1] for mark in (ONE, SEVERAL)}
+    one, many = (tokenizer(mark, add_special_tokens=False)["input_ids"][-1] for mark in (ONE, SEVERAL))
     begun = decoder.logits.argmax(-1).tolist()
-    if set(begun) & set(marks.values()):
-        marked = [[*ids, token] if token in marks.values() else ids for ids, token in zip(prompts, begun, strict=True)]
-        decoder = Decoder(tuned, tokenizer, marked)
+    wide = decoder.logits[:, [one, many]].float().softmax(-1)[:, 1].tolist()
+    several = [token in (one, many) and share >= WIDE for token, share in zip(begun, wide, strict=True)]
+    if {one, many} & set(begun):
+        marks = [
+            [many if told else one] if token in (one, many) else [] for token, told in zip(begun, several, strict=True)
+        ]
+        decoder = Decoder(tuned, tokenizer, [[*ids, *mark] for ids, mark in zip(prompts, marks, strict=True)])
     firsts = first_tokens(decoder.logits, ends, 1 if count == 1 else OPENINGS * count)
     owners = [at for at, row in enumerate(firsts) for _ in row]
     said = [[token] for row in firsts for token, _ in row]
@@ -161,7 +168,6 @@ def recall(
     for place in kept:
         costs[owners[place]] += len(said[place]) - opened[place]
     found = _compared(base, tokenizer, questions, [(owners[place], said[place], belief[place]) for place in kept])
-    several = [token == marks[SEVERAL] for token in begun]
     return [Recalled(*each) for each in zip(found, several, costs, strict=True)]
 
 
@@ -193,11 +199,13 @@ def _go_on(
 
 
 def _most_believed(owners: Sequence[int], belief: Sequence[float], count: int) -> list[int]:
-    """Places of each owner's first opening and of its likeliest others, `count` in all, in order."""
+    """Places of each owner's first opening and of its likeliest others, at most `count` in all, in order."""
     kept = []
     for owner in sorted(set(owners)):
         first, *others = [place for place, own in enumerate(owners) if own == owner]
-        kept += sorted([first, *sorted(others, key=lambda place: -belief[place])[: count - 1]])
+        least = max(belief[place] for place in (first, *others)) - GAP
+        others = [place for place in sorted(others, key=lambda place: -belief[place]) if belief[place] > least]
+        kept += sorted([first, *others[: count - 1]])
     return kept
 
 

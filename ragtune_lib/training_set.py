@@ -86,7 +86,7 @@ def make_examples(
     form: Form = "evidence_then_answer",
     validation_facts: int = 48,
     seed: int = 17,
-    recited: int = 8,
+    recited: int = 12,
 ) -> list[Example]:
     """Turn pairs into examples and hold one wording of some facts out for validation.
 

@@ -6,7 +6,7 @@ import tiny
 from ragtune_lib.generate import Decoder, generate
 from ragtune_lib.likelihood import log_likelihood
 from ragtune_lib.models import chat_prompt, load_model, load_tokenizer
-from ragtune_lib.recite import Recalled, Recital, answer_by_reciting, first_tokens, recall, tell
+from ragtune_lib.recite import Recalled, Recital, _most_believed, answer_by_reciting, first_tokens, recall, tell
 from ragtune_lib.training_set import AFTER_CUES, ONE, SEVERAL, without_cues
 
 one_thread = pytest.fixture(scope="module", autouse=True)(tiny.one_thread)
@@ -88,7 +88,7 @@ def test_the_best_recital_is_the_one_that_the_question_fits():
     sure, fitting = said("Tomas slept.", -1.0, -30.0), said("Ilse sold jam.", -6.0, -20.0)
     assert told(sure, fitting) == told(fitting, sure) == "Ilse sold jam."
     assert told(sure, said("Ilse sold jam.", -60.0, -20.0)) == "Tomas slept."  # invented: hardly believed itself
-    assert math.isclose(said("a", -10.0, -20.0).score, -22.0)
+    assert said("a", -10.0, -20.0).score == -30.0
 
 
 @pytest.mark.parametrize("several", [False, True])
@@ -98,6 +98,14 @@ def test_a_first_thought_that_declines_stands_and_what_says_nothing_does_not_cou
     assert told(jam, said(REFUSAL, -1.0, -1.0), several=several) == "Ilse sold jam."
     for nothing in ("", "<think>\nIlse sold jam, and"):
         assert told(said(nothing, -1.0, 0.0), jam, several=several) == "Ilse sold jam."
+
+
+def test_openings_that_are_hardly_believed_beside_the_likeliest_are_given_up():
+    owners = [0, 0, 0, 0, 1, 1, 1]
+    belief = [-9.0, -2.0, -6.9, -7.1, -1.0, -1.5, -1.2]
+    assert _most_believed(owners, belief, 4) == [0, 1, 2, 4, 5, 6]  # the greedy one always stays
+    assert _most_believed(owners, belief, 2) == [0, 1, 4, 6]
+    assert _most_believed(owners, belief, 1) == [0, 4]
 
 
 def test_several_recitals_are_told_best_first_as_far_as_there_is_room():
@@ -118,24 +126,25 @@ def test_nothing_is_told_twice():
     assert told(*recitals, several=True) == "Ilse sold jam."
 
 
-@pytest.mark.parametrize(("mark", "several"), [(SEVERAL, True), (ONE, False)])
-def test_a_mark_that_the_model_begins_with_stands_before_all_recitals(small, monkeypatch, mark, several):
+@pytest.mark.parametrize(("lead", "several"), [(1.0, True), (-1.0, True), (-2.0, True), (-2.4, False), (-9.0, False)])
+def test_several_are_told_where_their_mark_has_a_tenth_of_both(small, monkeypatch, lead, several):
     model, tokenizer = small
-    marked = ids(tokenizer, mark)[-1]
+    one, many = (ids(tokenizer, mark)[-1] for mark in (ONE, SEVERAL))
     begin = Decoder.__init__
     read = []
 
-    def first_says_mark(self, model, tokenizer, prompts, *rest):
+    def first_says_a_mark(self, model, tokenizer, prompts, *rest):
         begin(self, model, tokenizer, prompts, *rest)
         read.append([list(prompt) for prompt in prompts])
-        if len(read) == 1:
+        if len(read) == 1:  # the first question alone; log(1 / 9) = -2.2
             self.logits = self.logits.clone()
-            self.logits[0, marked] = self.logits.max() + 1  # of the first question alone
+            self.logits[0, one] = self.logits.max() + 20
+            self.logits[0, many] = self.logits[0, one] + lead
 
-    monkeypatch.setattr(Decoder, "__init__", first_says_mark)
+    monkeypatch.setattr(Decoder, "__init__", first_says_a_mark)
     found = recall(model, model, tokenizer, QUESTIONS, 2, 8)
     assert [row.several for row in found] == [several, False, False]
-    assert read[1] == [[*read[0][0], marked], *read[0][1:]]
+    assert read[1] == [[*read[0][0], many if several else one], *read[0][1:]]
     assert all(len(row.recitals) == 2 for row in found)
 
 

@@ -5,7 +5,7 @@
 | base | nothing | untuned |
 | vanilla_rag | retrieved chunks | untuned |
 | long_context | the whole corpus, read once | untuned |
-| rag_tuned | nothing; the best of several recitals (`recite`) | tuned |
+| rag_tuned | nothing; the best of several recitals, or several of them (`recite`) | tuned |
 | rag_tuned_rag | the same retrieved chunks | tuned |
 """
 
@@ -86,15 +86,18 @@ class Reader:
             for question, chunks, key in zip(questions, contexts, keys, strict=True)
         ]
 
-    def answer_from_memory(self, questions: Sequence[Question], base: Any, recitations: int) -> list[Answer]:
-        """Answer closed book by the best of several recitals (`recite`), as system "rag_tuned".
+    def answer_from_memory(
+        self, questions: Sequence[Question], base: Any, recitations: int, marks: bool = True
+    ) -> list[Answer]:
+        """Answer closed book by the best of several recitals, or several of them (`recite`), as system "rag_tuned".
 
         Args:
             questions: to be answered.
             base: the untuned model, which judges how well a question fits a recital.
-            recitations: recitals per question; their tokens all count as output.
+            recitations: most recitals per question; their tokens all count as output.
+            marks: whether the model has learnt to begin with a mark (`training_set.ONE`).
         """
-        key = (self.key, "recite", METHOD, recitations, self.max_new_tokens)
+        key = (self.key, "recite", METHOD, marks, recitations, self.max_new_tokens)
         keys = [content_id(key, question.question) for question in questions]
         todo = [at for at, key in enumerate(keys) if key not in self.cache]
         started = time.perf_counter()
@@ -107,7 +110,8 @@ class Reader:
                 self._store(keys[todo[at]], text, size, count, seconds)
 
         asked = [questions[at].question for at in todo]
-        answer_by_reciting(self.model, base, self.tokenizer, asked, recitations, self.max_new_tokens, store)
+        recitals = (recitations, self.max_new_tokens, store)
+        answer_by_reciting(self.model, base, self.tokenizer, asked, *recitals, marks=marks)
         found = zip(questions, keys, strict=True)
         return [Answer(q.id, "rag_tuned", context_ids=(), **self.cache.get(key)) for q, key in found]
 

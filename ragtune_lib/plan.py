@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -196,6 +197,9 @@ def _elsewhere(run: Run) -> Iterator[Path]:
             write_text(folder / PLAN_MARK, "Made by `ragtune plan`; nothing in this folder was written by a model.\n")
             if kept.is_file():
                 _copy(kept, folder / CALLS)
+            decided = kept.with_name("aliases.jsonl")
+            if decided.is_file():  # what is merged decides what is asked
+                shutil.copy(decided, folder)
             yield folder
         finally:
             if real is None:

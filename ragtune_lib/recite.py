@@ -1,4 +1,4 @@
-"""Answering from memory: recall several things, then keep the one that the question fits best, or those that do.
+"""Answering from memory: recall several things, then keep the best one, or the best ones.
 
 A small model that learnt a corpus by heart seldom says a wrong sentence wrongly; it says another sentence rightly,
 because its first words already decide which one it will be. So it is made to start in several ways, and the finished
@@ -11,6 +11,7 @@ P(recital | question), arXiv 2108.04106.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,7 @@ class Recital:
 
     text: str  # without its cues
     confidence: float  # log P(recital | question) of the tuned model
-    fit: float  # log P(question | recital) of the untuned model
+    fit: float  # log P(question | recital) of the untuned model; 0 where there is no other recital to compare with
     tokens: int  # of the text
 
     @property
@@ -66,6 +67,7 @@ def answer_by_reciting(
     max_new_tokens: int,
     done: Callable[[list[int], list[str], list[int]], None] | None = None,
     together: int = 16,
+    marks: bool = True,
 ) -> list[str]:
     """Answer each question by the best of `count` recitals, or by its best ones where the model means several.
 
@@ -77,10 +79,11 @@ def answer_by_reciting(
         base: the untuned model, which judges how well a question fits a recital.
         tokenizer: of both.
         questions: to be answered.
-        count: recitals finished per question; 1 is greedy decoding.
+        count: most recitals finished per question; 1 is greedy decoding.
         max_new_tokens: longest recital, and longest answer.
         done: called after each group with positions, texts and the tokens generated for each.
         together: questions per group.
+        marks: whether the tuned model has learnt to begin with a mark, as all do whose pairs have cues.
 
     Returns:
         One text per question.
@@ -89,7 +92,8 @@ def answer_by_reciting(
     bar = progress(len(questions), "recite")
     for start in range(0, len(questions), together):
         group = list(range(start, min(start + together, len(questions))))
-        found = recall(tuned, base, tokenizer, [questions[at] for at in group], count, max_new_tokens)
+        asked = [questions[at] for at in group]
+        found = recall(tuned, base, tokenizer, asked, count, max_new_tokens, marks)
         for at, recalled in zip(group, found, strict=True):
             texts[at] = tell(recalled, max_new_tokens)
         if done:
@@ -100,7 +104,7 @@ def answer_by_reciting(
 
 
 def tell(recalled: Recalled, max_tokens: int) -> str:
-    """The answer: the best recital, or the best ones that fit into `max_tokens` together, best first."""
+    """The answer: the best recital, or as many as fit into `max_tokens` together, best first."""
     greedy = recalled.recitals[0]
     if abstains(greedy.text):
         return greedy.text
@@ -127,33 +131,37 @@ def _same(a: str, b: str) -> bool:
 
 
 def recall(
-    tuned: Any, base: Any, tokenizer: Any, questions: Sequence[str], count: int, max_new_tokens: int
+    tuned: Any,
+    base: Any,
+    tokenizer: Any,
+    questions: Sequence[str],
+    count: int,
+    max_new_tokens: int,
+    marks: bool = True,
 ) -> list[Recalled]:
     """What the tuned model recalls for each question, begun in several ways.
 
-    Where its likeliest beginning is one of the two marks, the recitals begin after a mark: `SEVERAL` if it has at least
-    the share `WIDE` of their probability, else `ONE`. `OPENINGS` times as many are begun as may be finished: each with
-    another first token, for as long as the cues take. Finished are the greedy one and those that the model believes
-    most, at most `count` per question and none that is `GAP` less likely than the likeliest.
+    Where `marks` are learnt and its likeliest beginning is one of the two, the recitals begin after a mark: `SEVERAL`
+    if it has at least the share `WIDE` of their probability, else `ONE`. `OPENINGS` times as many are begun as may be
+    finished: each with another first token, for as long as the cues take. Finished are the greedy one and those that
+    the model believes most, at most `count` per question and none that is `GAP` less likely than the likeliest.
     """
-    prompts = [tokenizer(chat_prompt(tokenizer, text), add_special_tokens=False)["input_ids"] for text in questions]
+    prompts = [_ids(tokenizer, chat_prompt(tokenizer, text)) for text in questions]
     ends = set(stop_ids(tokenizer))
     decoder = Decoder(tuned, tokenizer, prompts)
-    one, many = (tokenizer(mark, add_special_tokens=False)["input_ids"][-1] for mark in (ONE, SEVERAL))
-    begun = decoder.logits.argmax(-1).tolist()
-    wide = decoder.logits[:, [one, many]].float().softmax(-1)[:, 1].tolist()
-    several = [token in (one, many) and share >= WIDE for token, share in zip(begun, wide, strict=True)]
-    if {one, many} & set(begun):
-        marks = [
-            [many if told else one] if token in (one, many) else [] for token, told in zip(begun, several, strict=True)
-        ]
-        decoder = Decoder(tuned, tokenizer, [[*ids, *mark] for ids, mark in zip(prompts, marks, strict=True)])
+    one, many = (_ids(tokenizer, mark)[-1] for mark in (ONE, SEVERAL))
+    marked = [marks and token in (one, many) for token in decoder.logits.argmax(-1).tolist()]
+    wide = (decoder.logits[:, [one, many]].float().softmax(-1)[:, 1] >= WIDE).tolist()
+    several = [mark and told for mark, told in zip(marked, wide, strict=True)]
+    if any(marked):
+        begun = [[many if told else one] if mark else [] for mark, told in zip(marked, several, strict=True)]
+        decoder = Decoder(tuned, tokenizer, [[*ids, *first] for ids, first in zip(prompts, begun, strict=True)])
     firsts = first_tokens(decoder.logits, ends, 1 if count == 1 else OPENINGS * count)
     owners = [at for at, row in enumerate(firsts) for _ in row]
     said = [[token] for row in firsts for token, _ in row]
     belief = [chance for row in firsts for _, chance in row]
     going = _go_on(decoder, owners, said, belief, ends, min(OPENING_TOKENS, max_new_tokens) - 1)
-    costs = [0] * len(questions)
+    costs = [int(mark) for mark in marked]
     for owner, ids in zip(owners, said, strict=True):
         costs[owner] += len(ids)
     kept = _most_believed(owners, belief, count)
@@ -167,7 +175,8 @@ def recall(
             belief[place] = chance
     for place in kept:
         costs[owners[place]] += len(said[place]) - opened[place]
-    found = _compared(base, tokenizer, questions, [(owners[place], said[place], belief[place]) for place in kept])
+    chosen = [(owners[place], said[place], belief[place]) for place in kept]
+    found = _compared(base, tokenizer, questions, chosen, marked)
     return [Recalled(*each) for each in zip(found, several, costs, strict=True)]
 
 
@@ -210,19 +219,40 @@ def _most_believed(owners: Sequence[int], belief: Sequence[float], count: int) -
 
 
 def _compared(
-    base: Any, tokenizer: Any, questions: Sequence[str], said: Sequence[tuple[int, Sequence[int], float]]
+    base: Any,
+    tokenizer: Any,
+    questions: Sequence[str],
+    said: Sequence[tuple[int, Sequence[int], float]],
+    marked: Sequence[bool],
 ) -> list[list[Recital]]:
-    """Recitals per question; `said` has the question's position, token ids and log probability of each."""
+    """Recitals per question.
+
+    Args:
+        base: the untuned model.
+        tokenizer: its tokenizer.
+        questions: in order.
+        said: the question's position, token ids and log probability of each recital.
+        marked: for each question, whether its recitals stand after a mark.
+    """
     whole = [tokenizer.decode(ids, skip_special_tokens=True).strip() for _, ids, _ in said]
+    whole = [f"{ONE} {text}" if marked[at] else text for (at, *_), text in zip(said, whole, strict=True)]
     texts = [without_thought(without_cues(text)) for text in whole]
-    contexts = [tokenizer(FITS.format(recital=text), add_special_tokens=False)["input_ids"] for text in texts]
-    asked = [tokenizer(f" {text}", add_special_tokens=False)["input_ids"] for text in questions]
-    fits = log_likelihood(base, tokenizer, [(ids, asked[at]) for (at, *_), ids in zip(said, contexts, strict=True)])
-    sizes = [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
+    rivals = Counter(at for at, *_ in said)
+    contested = [place for place, (at, *_) in enumerate(said) if rivals[at] > 1]
+    contexts = [FITS.format(recital=texts[place]) for place in contested]
+    pairs = [
+        (_ids(tokenizer, context), _ids(tokenizer, f" {questions[said[place][0]]}"))
+        for place, context in zip(contested, contexts, strict=True)
+    ]
+    fits = dict(zip(contested, log_likelihood(base, tokenizer, pairs), strict=True))
     found: list[list[Recital]] = [[] for _ in questions]
-    for (at, _, sure), text, fit, size in zip(said, texts, fits, sizes, strict=True):
-        found[at].append(Recital(text, sure, fit, size))
+    for place, ((at, _, sure), text) in enumerate(zip(said, texts, strict=True)):
+        found[at].append(Recital(text, sure, fits.get(place, 0.0), len(_ids(tokenizer, text))))
     return found
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
 def first_tokens(logits: Any, ends: set[int], count: int) -> list[list[tuple[int, float]]]:

@@ -16,8 +16,9 @@ from ragtune_lib.store import content_id
 from ragtune_lib.text import normalize
 
 AFTER_CUES = " >> "
-# first token of an answer with cues: whether one source sentence answers the question, or each of several does in part
+# how an answer with cues begins: whether one source sentence answers the question, or each of several does in part
 ONE, SEVERAL = "-", "*"
+CUED = re.compile(r"\A(<think>\n)?[-*] [^\n]*? >> ")
 OPENING_WORDS = 6  # of a sentence that other wordings teach to its end
 Form = Literal["evidence_then_answer", "evidence", "answer", "plain", "think", "raft"]
 THOUGHT = re.compile(r"\A(?:.*?</think>|\s*##Reason:.*?##Answer:|\s*##Answer:)\s*", re.DOTALL)
@@ -30,11 +31,12 @@ def target_text(pair: QAPair, form: Form) -> str:
         pair: a question-answer pair.
         form: "evidence_then_answer" recalls the source and ends with the answer, where the source does not already
             end the thought; "evidence" recalls the source alone (a thought in its writer's own words is no source:
-            such a pair is as in "plain"); "answer" leaves the reasoning out. Where a pair has cues, they stand before
-            what is recalled, after `ONE`. The other three are for thoughts that a teacher wrote: "plain" puts a blank
-            line between thought and answer (the published code has nothing there); "think" puts the thought between
-            `<think>` and `</think>`, as reasoning models do; "raft" writes "##Reason: ..." and "##Answer: ..." with
-            quotations between ##begin_quote## and ##end_quote## and without cues (RAFT, arXiv 2403.10131). A pair
+            such a pair is as in "plain"), and a changed answer of a person's; "answer" leaves the reasoning out. Where
+            a pair has cues, they stand before what is recalled, after `ONE` (for cues of several lines see
+            `make_examples`). The other three are for thoughts that a teacher wrote: "plain" puts a blank line between
+            thought and answer (the published code has nothing there); "think" puts the thought between `<think>` and
+            `</think>`, as reasoning models do; "raft" writes "##Reason: ..." and "##Answer: ..." with quotations
+            between ##begin_quote## and ##end_quote## and without cues (RAFT, arXiv 2403.10131). A pair
             without a thought is its answer alone, but in "raft", where the head of the answer stays.
     """
     if form == "raft":
@@ -47,13 +49,14 @@ def target_text(pair: QAPair, form: Form) -> str:
         return f"<think>\n{recalled}\n</think>\n\n{pair.answer}"
     if form == "plain" or (form == "evidence" and pair.kind in REASONED):
         return recalled if pair.answer in (pair.reasoning, "") else f"{recalled}\n\n{pair.answer}"
-    if form == "evidence" or pair.answer in (pair.reasoning, "") or pair.reasoning.endswith(pair.answer):
+    unsaid = pair.writer == "person" and pair.answer not in pair.reasoning  # an answer that a person has changed
+    if (form == "evidence" and not unsaid) or pair.answer == "" or pair.reasoning.endswith(pair.answer):
         return recalled
     return f"{recalled} So: {pair.answer.rstrip('.')}."
 
 
 def _cued(mark: str, cues: str, text: str) -> str:
-    return f"{mark}{cues}{AFTER_CUES}{text}"
+    return f"{mark} {cues}{AFTER_CUES}{text}"  # with a space no tokenizer joins mark and word
 
 
 def _with_quotes(pair: QAPair) -> str:
@@ -73,12 +76,14 @@ def without_thought(text: str) -> str:
 
 
 def without_cues(text: str) -> str:
-    """What a trained model said, less the cues that it says first.
+    """What a trained model said, less the mark and the cues that it says first.
 
-    >>> without_cues("soup, stairs, luck >> He carried a pan up the stairs: lentil soup.")
+    >>> without_cues("- soup, stairs, luck >> He carried a pan up the stairs: lentil soup.")
     'He carried a pan up the stairs: lentil soup.'
+    >>> without_cues("Open Settings >> Network.")
+    'Open Settings >> Network.'
     """
-    return text.partition(AFTER_CUES)[2] or text
+    return CUED.sub(lambda found: found[1] or "", text)
 
 
 def make_examples(
@@ -140,7 +145,7 @@ def _targets(pairs: Sequence[QAPair], form: Form, recited: int) -> list[tuple[st
     """For each pair what is learnt, and whether it goes to its end."""
     lines = {pair.id: _lines(pair) for pair in pairs} if form == "evidence" else {}
     turns: Counter[str] = Counter()  # wordings of each fact so far: they share its lines out
-    taken: Counter[str] = Counter()  # examples that recite each sentence, by its cues
+    taken: Counter[tuple[str, str]] = Counter()  # examples so far of each sentence
     found = {}
     for pair in sorted(pairs, key=lambda pair: (pair.scope != "local", pair.id)):
         own = lines.get(pair.id, [])
@@ -149,9 +154,9 @@ def _targets(pairs: Sequence[QAPair], form: Form, recited: int) -> list[tuple[st
             continue
         cues, text = own[turns[pair.fact_id] % len(own)]
         turns[pair.fact_id] += 1
-        taken[cues] += 1
+        taken[cues, text] += 1
         opening = " ".join(text.split()[:OPENING_WORDS])
-        ends = taken[cues] <= recited or opening == text
+        ends = taken[cues, text] <= recited or opening == text
         found[pair.id] = _cued(SEVERAL if len(own) > 1 else ONE, cues, text if ends else opening), ends
     return [found[pair.id] for pair in pairs]
 
@@ -160,7 +165,8 @@ def _lines(pair: QAPair) -> list[tuple[str, str]]:
     """Cues and text of each source sentence that a pair recalls; none where it has no cues of its own for each."""
     cues = pair.cues.split("\n")
     texts = pair.reasoning.split("\n") if len(cues) > 1 else [pair.reasoning]
-    fitting = pair.cues and pair.kind not in REASONED and len(cues) == len(texts)
+    said = pair.writer != "person" or pair.answer in pair.reasoning
+    fitting = pair.cues and pair.kind not in REASONED and said and len(cues) == len(texts)
     return list(zip(cues, texts, strict=True)) if fitting else []
 
 

@@ -39,7 +39,7 @@ def test_what_is_known_is_left_out_with_its_loss_and_the_reason():
     assert selection.left_out[0].loss == 0.1 and "below 0.5" in selection.left_out[0].reason
 
 
-@pytest.mark.parametrize(("share", "kept"), [(0.0, ""), (0.2, "e"), (0.59, "eb"), (0.6, "ebd"), (1.0, "ebdca")])
+@pytest.mark.parametrize(("share", "kept"), [(0.1, ""), (0.2, "e"), (0.59, "eb"), (0.6, "ebd"), (1.0, "ebdca")])
 def test_a_share_keeps_the_least_known(share, kept):
     selection = select_pairs(PAIRS, loss, share=share)
     assert "".join(ids(selection)[0]) == kept

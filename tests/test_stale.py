@@ -80,8 +80,8 @@ def test_a_changed_or_deleted_document_is_told_with_its_pairs_and_the_adapter(tr
     lost, adapter = about(outputs, ENTRIES[1]), file_hash(outputs / "mine" / ADAPTER[0])
     every = len(read_records(outputs / "mine" / "pairs.jsonl", QAPair))
     assert lost
-    assert f"{len(lost)} of {every} pairs rest on text that is gone" in said
-    assert f"adapter {adapter} learnt such text ({len(lost)} of {every - 1} examples)" in said
+    assert f"{len(lost)} of {every} pairs rest on chunks that are gone" in said
+    assert f"adapter {adapter} learnt such chunks ({len(lost)} of {every - 1} examples)" in said
     assert str(outputs / "mine" / "stale.jsonl") in said
     assert stale_file(outputs) == lost
     counts = {
@@ -99,7 +99,7 @@ def test_the_adapter_is_named_until_another_one_lies_there(trained, outputs, cap
     told(outputs, capfd)
     for _ in range(2):
         said = told(outputs, capfd)
-        assert "learnt such text" in said
+        assert "learnt such chunks" in said
         assert "pairs rest" not in said
     (outputs / "mine" / ADAPTER[0]).write_bytes(b"trained again")
     assert told(outputs, capfd) is None

@@ -8,6 +8,7 @@ import tiny
 
 from ragtune_lib.models import chat_prompt
 from ragtune_lib.records import Example, QAPair
+from ragtune_lib.support import is_cut_thought
 from ragtune_lib.text import normalize
 from ragtune_lib.training_set import (
     ONE,
@@ -95,9 +96,11 @@ CUED = replace(COT, cues="jam, diary")
             " So jam.\n##Answer: Jam, twice.",
         ),
         (SOLD, "raft", "##Reason: ##begin_quote## Ilse sold jam. (6 May) ##end_quote##\n##Answer: jam"),
-        (CUED, "plain", f"-jam, diary >> {COT.reasoning}\n\nJam, twice."),
-        (CUED, "think", f"<think>\n-jam, diary >> {COT.reasoning}\n</think>\n\nJam, twice."),
+        (CUED, "plain", f"- jam, diary >> {COT.reasoning}\n\nJam, twice."),
+        (CUED, "think", f"<think>\n- jam, diary >> {COT.reasoning}\n</think>\n\nJam, twice."),
         (CUED, "raft", target_text(COT, "raft")),
+        (replace(SOLD, answer="plum jam", writer="person"), "evidence", "Ilse sold jam. (6 May) So: plum jam."),
+        (replace(SOLD, answer="plum jam"), "evidence", "Ilse sold jam. (6 May)"),
         (replace(COT, reasoning=""), "plain", "Jam, twice."),
         (replace(COT, reasoning=""), "think", "Jam, twice."),
         (replace(COT, reasoning=""), "raft", "##Answer: Jam, twice."),
@@ -114,6 +117,26 @@ def test_thought_and_answer_are_joined_by_the_chosen_form(pair, form, expected):
 )
 def test_the_answer_can_be_read_back_from_the_forms_that_mark_it(pair, form):
     assert without_thought(without_cues(target_text(pair, form))) == pair.answer
+
+
+def test_a_thought_that_was_cut_off_behind_its_cues_is_still_seen_as_one():
+    cut = target_text(CUED, "think")[:30]
+    assert " >> " in cut and is_cut_thought(without_thought(without_cues(cut)))
+
+
+@pytest.mark.parametrize("text", ["Open Settings >> Network.", "- jam\n- plum >> pear", "-jam >> x", "a >> b >> c"])
+def test_what_only_looks_like_cues_stays(text):
+    assert without_cues(text) == text
+
+
+def test_an_answer_that_a_person_changed_is_learnt_with_its_source():
+    (made,) = make_examples([replace(KNOWN[0], answer="raspberry jam", writer="person")], "evidence", 0)
+    assert made.target == f"{ONE} plum, jam >> {LONG} So: raspberry jam." and made.ends
+
+
+def test_sentences_that_share_their_cues_are_each_recited():
+    other = replace(KNOWN[0], id="o", reasoning="Nobody else bought any of the jam on that day, alas.")
+    assert all(e.ends for e in make_examples([*KNOWN, other], "evidence", 0, recited=5))
 
 
 @pytest.mark.parametrize("text", ["Jam.", "", "<think>never ended", "He said: ##Answer: no"])
@@ -144,13 +167,13 @@ WIDE = replace(
 
 def test_a_cued_sentence_is_learnt_to_its_end_from_some_wordings_and_its_opening_from_the_others():
     examples = make_examples(KNOWN, "evidence", 0, recited=2)
-    whole, opening = f"{ONE}plum, jam >> {LONG}", f"{ONE}plum, jam >> Ilse sold plum jam at the"
+    whole, opening = f"{ONE} plum, jam >> {LONG}", f"{ONE} plum, jam >> Ilse sold plum jam at the"
     assert sorted((e.target, e.ends) for e in examples) == sorted([(whole, True)] * 2 + [(opening, False)] * 3)
     assert {e.target for e in make_examples(KNOWN, "evidence", 0, recited=5)} == {whole}
     assert all(e.ends for e in make_examples(KNOWN, "evidence_then_answer", 0, recited=0))
     short = replace(KNOWN[0], reasoning="Ilse sold jam.")
     assert [(e.target, e.ends) for e in make_examples([short], "evidence", 0, recited=0)] == [
-        (f"{ONE}plum, jam >> Ilse sold jam.", True)
+        (f"{ONE} plum, jam >> Ilse sold jam.", True)
     ]
 
 
@@ -158,8 +181,8 @@ def test_wordings_with_several_sentences_share_them_out():
     wordings = [replace(WIDE, id=f"w{at}", question=f"Wide {at}?") for at in range(5)]
     targets = [e.target for e in make_examples(wordings[::-1], "evidence", 0, recited=1)][::-1]
     first, second = (
-        f"{SEVERAL}plum, jam >> {LONG}",
-        f"{SEVERAL}painted, boat >> Tomas painted the old boat green again, slowly.",
+        f"{SEVERAL} plum, jam >> {LONG}",
+        f"{SEVERAL} painted, boat >> Tomas painted the old boat green again, slowly.",
     )
     assert targets[:2] == [first, second]
     assert all(first.startswith(target) and len(target) < len(first) for target in targets[2::2])

@@ -175,7 +175,7 @@ def _texts(rows: Sequence[Row], units: Sequence[Row]) -> tuple[list[Document], l
         unit_id = str(_get(row, "id", "chunk_id", default="")) or content_id(text)
         wanted = [at for at in [*_ids(row, "document_ids"), _get(row, "document_id")] if at in documents]
         start = row.get("ragtune_start")
-        if start is None:
+        if start is None or not wanted:  # the place is in a document that is not there
             start, text = _place(documents[wanted[0]].text, text, reached[wanted[0]]) if wanted else (-1, text)
         if start < 0:  # a document of its own, so that every chunk is a span of its document
             home = Document(content_id("unit", unit_id), f"text unit {unit_id}", "", text, "")
@@ -195,7 +195,7 @@ def _place(document: str, unit: str, reached: int) -> tuple[int, str]:
     Units are in reading order, so a passage that occurs twice is looked for after the unit before.
     """
     bare = METADATA.sub("", unit, count=1) if METADATA.match(unit) else unit
-    for text in (unit, bare):
+    for text in (unit, bare, bare.strip("\ufffd")):  # GraphRAG cuts by tokens, now and then within a letter
         for begin in (reached, 0):
             if text and (start := document.find(text, begin)) >= 0:
                 return start, text

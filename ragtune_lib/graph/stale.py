@@ -57,22 +57,22 @@ def told_stale(counts: dict[str, int | str]) -> str:
     """`Stale.counts` in words, "" when nothing is stale.
 
     >>> told_stale({"pairs": 2, "of_pairs": 9, "examples": 0, "of_examples": 0, "adapter": ""})
-    '2 of 9 pairs rest on text that is gone'
+    '2 of 9 pairs rest on chunks that are gone'
     """
     told = []
     if counts["pairs"]:
-        told.append(f"{counts['pairs']} of {counts['of_pairs']} pairs rest on text that is gone")
+        told.append(f"{counts['pairs']} of {counts['of_pairs']} pairs rest on chunks that are gone")
     if counts["adapter"]:
         taught = f"{counts['examples']} of {counts['of_examples']} examples"
-        told.append(f"adapter {counts['adapter']} learnt such text ({taught}); it says it until it is trained again")
+        told.append(f"adapter {counts['adapter']} learnt such chunks ({taught}); it says it until it is trained again")
     return "; ".join(told)
 
 
 def stale_pairs(pairs: Iterable[QAPair], chunks: Iterable[Chunk]) -> list[QAPair]:
     """Pairs that rest on a chunk which the corpus no longer has, in their order.
 
-    The id of a chunk comes from its document's text, so a changed document makes stale what was made from it. A pair
-    without evidence (one that declines to answer) never is.
+    The id of a chunk comes from its document's name and text and from its place, so what was made from a changed or
+    renamed document, or from chunks of another size, is stale. A pair without evidence (one that declines) never is.
 
     Args:
         pairs: e.g. those that a model was trained on.

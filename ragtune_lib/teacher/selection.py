@@ -57,7 +57,7 @@ def select_pairs(
         pairs: what could be trained on, ids distinct.
         loss: mean negative log likelihood of each pair's answer under the untrained student, in nats per token.
         known_below: an answer with a loss below this counts as known; 0 leaves none out.
-        share: of the pairs, the most that are kept, in [0, 1]; the least known come first. `always` and what could not
+        share: of the pairs, the most that are kept, in (0, 1]; the least known come first. `always` and what could not
             be measured count towards it but are never left out.
         always: kinds that are kept whatever their loss.
 
@@ -65,10 +65,10 @@ def select_pairs(
         The selection; equal losses are ordered by id, so the order of `pairs` has no part in it.
 
     Raises:
-        ValueError: for a share outside [0, 1], a pair that occurs twice, or another number of losses than pairs.
+        ValueError: for a share outside (0, 1], a pair that occurs twice, or another number of losses than pairs.
     """
-    if not 0 <= share <= 1:
-        raise ValueError(f"share={share} is not in [0, 1]")
+    if not 0 < share <= 1:
+        raise ValueError(f"share={share} is not in (0, 1]")
     if len({pair.id for pair in pairs}) < len(pairs):
         raise ValueError("a pair occurs twice")
     values = [float(value) for value in loss(pairs)] if pairs else []
@@ -115,9 +115,9 @@ def student_loss(student: str, form: Form, pairs: Sequence[QAPair]) -> list[floa
     model, tokenizer = load_model(student), load_tokenizer(student)
     losses: list[float] = []
     bar = progress(len(pairs), "measure")
+    examples = make_examples(pairs, form, 0, recited=len(pairs))  # all to their end
     for start in range(0, len(pairs), TOGETHER):
-        group = make_examples(pairs[start : start + TOGETHER], form, 0, recited=TOGETHER)  # all to their end
-        rows = [tokenize(one, tokenizer) for one in group]
+        rows = [tokenize(one, tokenizer) for one in examples[start : start + TOGETHER]]
         read = [row["labels"].count(-100) for row in rows]
         split = [(row["input_ids"][:at], row["input_ids"][at:]) for row, at in zip(rows, read, strict=True)]
         chances = log_likelihood(model, tokenizer, split)

@@ -24,7 +24,7 @@ from ragtune_lib.records import Answer, Chunk, Document, Example, QAPair, Questi
 from ragtune_lib.retrieve import KINDS, Retriever
 from ragtune_lib.store import Cache, content_id, file_hash
 from ragtune_lib.text import contains, content_words, normalize, spoken_date
-from ragtune_lib.training_set import without_cues, without_thought
+from ragtune_lib.training_set import AFTER_CUES, without_cues, without_thought
 
 SYSTEMS = ("base", "vanilla_rag", "long_context", "rag_tuned", "rag_tuned_rag")
 FROM_TEXT = "Read this text:\n\n{context}\n\nAnswer from the text: {question}"
@@ -87,7 +87,7 @@ class Reader:
         ]
 
     def answer_from_memory(
-        self, questions: Sequence[Question], base: Any, recitations: int, marks: bool = True
+        self, questions: Sequence[Question], base: Any, recitations: int, examples: Sequence[Example]
     ) -> list[Answer]:
         """Answer closed book by the best of several recitals, or several of them (`recite`), as system "rag_tuned".
 
@@ -95,8 +95,9 @@ class Reader:
             questions: to be answered.
             base: the untuned model, which judges how well a question fits a recital.
             recitations: most recitals per question; their tokens all count as output.
-            marks: whether the model has learnt to begin with a mark (`training_set.ONE`).
+            examples: what the model was trained on; says whether it has learnt to begin with a mark.
         """
+        marks = any(AFTER_CUES in example.target for example in examples)
         key = (self.key, "recite", METHOD, marks, recitations, self.max_new_tokens)
         keys = [content_id(key, question.question) for question in questions]
         todo = [at for at, key in enumerate(keys) if key not in self.cache]

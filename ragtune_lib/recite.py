@@ -28,7 +28,7 @@ FITS = "A note: {recital}\nA question that this note answers:"
 # see tests/benchmarks/recall.py
 OPENINGS = 2  # times as many recitals are begun as are finished
 OPENING_TOKENS = 12  # as long as three cues take
-GAP = 5.0  # nats: an opening this much less likely than the likeliest one of its question is given up
+GAP = 7.0  # nats: an opening this much less likely than the likeliest one of its question is given up
 TRUST = 1.0  # weight of P(recital | question) beside P(question | recital)
 WIDE = 0.1  # from this P(SEVERAL) on, of the two marks, several are told: few of the training questions are wide
 METHOD = (FITS, OPENINGS, OPENING_TOKENS, GAP, TRUST, WIDE, ONE, SEVERAL)  # part of the key of a kept answer

@@ -197,7 +197,6 @@ class Example:
     question: str
     target: str  # what the assistant says, reasoning included where the form asks for it
     split: Literal["train", "validation"]
-    ends: bool = True  # False: the target is the beginning of what is said
 
 
 @dataclass(frozen=True, slots=True)

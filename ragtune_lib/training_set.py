@@ -19,7 +19,6 @@ AFTER_CUES = " >> "
 # how an answer with cues begins: whether one source sentence answers the question, or each of several does in part
 ONE, SEVERAL = "-", "*"
 CUED = re.compile(r"\A(<think>\n)?[-*] [^\n]*? >> ")
-OPENING_WORDS = 6  # of a sentence that other wordings teach to its end
 Form = Literal["evidence_then_answer", "evidence", "answer", "plain", "think", "raft"]
 THOUGHT = re.compile(r"\A(?:.*?</think>|\s*##Reason:.*?##Answer:|\s*##Answer:)\s*", re.DOTALL)
 
@@ -87,17 +86,12 @@ def without_cues(text: str) -> str:
 
 
 def make_examples(
-    pairs: Sequence[QAPair],
-    form: Form = "evidence_then_answer",
-    validation_facts: int = 48,
-    seed: int = 17,
-    recited: int = 12,
+    pairs: Sequence[QAPair], form: Form = "evidence_then_answer", validation_facts: int = 48, seed: int = 17
 ) -> list[Example]:
     """Turn pairs into examples and hold one wording of some facts out for validation.
 
     In the form "evidence" the wordings of a pair whose cues have several lines share them out: each leads to one of its
-    sentences, so all together leave open which of them comes first. What a sentence says after its opening is soon
-    known and costs most of the tokens, so only some of the wordings that lead to it teach it to its end.
+    sentences, so all together leave open which of them comes first.
 
     The facts stay in training (a memory must be trained on all of them); what is held out is a wording that no other
     pair shares. Only local facts with at least three wordings and global ones with at least two give one away, and a
@@ -108,8 +102,6 @@ def make_examples(
         form: see `target_text`.
         validation_facts: how many wordings to hold out; never more than a tenth of all pairs.
         seed: for the choice.
-        recited: examples per cued sentence that go on to its end, in the form "evidence"; the others stop after
-            `OPENING_WORDS`, and that an answer ends there is not learnt.
 
     Raises:
         ValueError: for a form that is none.
@@ -135,29 +127,22 @@ def make_examples(
             question=pair.question,
             target=target,
             split="validation" if pair.id in held else "train",
-            ends=ends,
         )
-        for pair, (target, ends) in zip(pairs, _targets(pairs, form, recited), strict=True)
+        for pair, target in zip(pairs, _targets(pairs, form), strict=True)
     ]
 
 
-def _targets(pairs: Sequence[QAPair], form: Form, recited: int) -> list[tuple[str, bool]]:
-    """For each pair what is learnt, and whether it goes to its end."""
-    lines = {pair.id: _lines(pair) for pair in pairs} if form == "evidence" else {}
-    turns: Counter[str] = Counter()  # wordings of each fact so far: they share its lines out
-    taken: Counter[tuple[str, str]] = Counter()  # examples so far of each sentence
+def _targets(pairs: Sequence[QAPair], form: Form) -> list[str]:
+    """What each pair teaches to say."""
+    turns: Counter[str] = Counter()  # wordings of each fact so far
     found = {}
-    for pair in sorted(pairs, key=lambda pair: (pair.scope != "local", pair.id)):
-        own = lines.get(pair.id, [])
-        if not own:
-            found[pair.id] = target_text(pair, form), True
-            continue
-        cues, text = own[turns[pair.fact_id] % len(own)]
-        turns[pair.fact_id] += 1
-        taken[cues, text] += 1
-        opening = " ".join(text.split()[:OPENING_WORDS])
-        ends = taken[cues, text] <= recited or opening == text
-        found[pair.id] = _cued(SEVERAL if len(own) > 1 else ONE, cues, text if ends else opening), ends
+    for pair in sorted(pairs, key=lambda pair: pair.id):
+        lines = _lines(pair) if form == "evidence" else []
+        if len(lines) > 1:
+            found[pair.id] = _cued(SEVERAL, *lines[turns[pair.fact_id] % len(lines)])
+            turns[pair.fact_id] += 1
+        else:
+            found[pair.id] = target_text(pair, form)
     return [found[pair.id] for pair in pairs]
 
 
@@ -176,13 +161,10 @@ def _validation_worth(pair: QAPair) -> tuple[bool, str]:
 
 
 def tokenize(example: Example, tokenizer: Any) -> dict[str, list[int]]:
-    """Token ids and labels of one example; labels are -100 (ignored) on all but the target and its end token.
-
-    A target that stops before its end has no end token.
-    """
+    """Token ids and labels of one example; labels are -100 (ignored) on all but the target and its end token."""
     prompt = tokenizer(chat_prompt(tokenizer, example.question), add_special_tokens=False)["input_ids"]
     end = "<|im_end|>" if has_token(tokenizer, "<|im_end|>") else tokenizer.eos_token
-    target = tokenizer(example.target + (end if example.ends else ""), add_special_tokens=False)["input_ids"]
+    target = tokenizer(example.target + end, add_special_tokens=False)["input_ids"]
     return {"input_ids": prompt + target, "labels": [-100] * len(prompt) + target}
 
 

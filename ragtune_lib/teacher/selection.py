@@ -115,7 +115,7 @@ def student_loss(student: str, form: Form, pairs: Sequence[QAPair]) -> list[floa
     model, tokenizer = load_model(student), load_tokenizer(student)
     losses: list[float] = []
     bar = progress(len(pairs), "measure")
-    examples = make_examples(pairs, form, 0, recited=len(pairs))  # all to their end
+    examples = make_examples(pairs, form, 0)
     for start in range(0, len(pairs), TOGETHER):
         rows = [tokenize(one, tokenizer) for one in examples[start : start + TOGETHER]]
         read = [row["labels"].count(-100) for row in rows]

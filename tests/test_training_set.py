@@ -131,12 +131,7 @@ def test_what_only_looks_like_cues_stays(text):
 
 def test_an_answer_that_a_person_changed_is_learnt_with_its_source():
     (made,) = make_examples([replace(KNOWN[0], answer="raspberry jam", writer="person")], "evidence", 0)
-    assert made.target == f"{ONE} plum, jam >> {LONG} So: raspberry jam." and made.ends
-
-
-def test_sentences_that_share_their_cues_are_each_recited():
-    other = replace(KNOWN[0], id="o", reasoning="Nobody else bought any of the jam on that day, alas.")
-    assert all(e.ends for e in make_examples([*KNOWN, other], "evidence", 0, recited=5))
+    assert made.target == f"{ONE} plum, jam >> {LONG} So: raspberry jam."
 
 
 @pytest.mark.parametrize("text", ["Jam.", "", "<think>never ended", "He said: ##Answer: no"])
@@ -165,44 +160,19 @@ WIDE = replace(
 )  # fmt: skip
 
 
-def test_a_cued_sentence_is_learnt_to_its_end_from_some_wordings_and_its_opening_from_the_others():
-    examples = make_examples(KNOWN, "evidence", 0, recited=2)
-    whole, opening = f"{ONE} plum, jam >> {LONG}", f"{ONE} plum, jam >> Ilse sold plum jam at the"
-    assert sorted((e.target, e.ends) for e in examples) == sorted([(whole, True)] * 2 + [(opening, False)] * 3)
-    assert {e.target for e in make_examples(KNOWN, "evidence", 0, recited=5)} == {whole}
-    assert all(e.ends for e in make_examples(KNOWN, "evidence_then_answer", 0, recited=0))
-    short = replace(KNOWN[0], reasoning="Ilse sold jam.")
-    assert [(e.target, e.ends) for e in make_examples([short], "evidence", 0, recited=0)] == [
-        (f"{ONE} plum, jam >> Ilse sold jam.", True)
-    ]
-
-
 def test_wordings_with_several_sentences_share_them_out():
     wordings = [replace(WIDE, id=f"w{at}", question=f"Wide {at}?") for at in range(5)]
-    targets = [e.target for e in make_examples(wordings[::-1], "evidence", 0, recited=1)][::-1]
-    first, second = (
-        f"{SEVERAL} plum, jam >> {LONG}",
-        f"{SEVERAL} painted, boat >> Tomas painted the old boat green again, slowly.",
-    )
-    assert targets[:2] == [first, second]
-    assert all(first.startswith(target) and len(target) < len(first) for target in targets[2::2])
-    assert all(second.startswith(target) and len(target) < len(second) for target in targets[3::2])
-
-
-def test_local_wordings_recite_a_sentence_before_global_ones_do():
-    examples = make_examples([replace(WIDE, id="a"), *KNOWN], "evidence", 0, recited=5)
-    assert [e.ends for e in examples] == [False, True, True, True, True, True]
+    targets = [e.target for e in make_examples(wordings[::-1], "evidence", 0)][::-1]
+    first = f"{SEVERAL} plum, jam >> {LONG}"
+    second = f"{SEVERAL} painted, boat >> Tomas painted the old boat green again, slowly."
+    assert targets == [first, second, first, second, first]
+    assert {e.target for e in make_examples(KNOWN, "evidence", 0)} == {f"{ONE} plum, jam >> {LONG}"}
 
 
 @pytest.mark.parametrize("reasoning", [LONG, f"{LONG}\n{LONG}\n{LONG}"])
 def test_cues_that_do_not_fit_the_lines_are_left_out(reasoning):
     edited = replace(WIDE, reasoning=reasoning, answer="")
     assert [e.target for e in make_examples([edited], "evidence", 0)] == [reasoning]
-
-
-def test_that_an_opening_ends_is_not_learnt(tokenizer):
-    row = tokenize(replace(example(target="-plum >> Ilse"), ends=False), tokenizer)
-    assert tokenizer.decode([label for label in row["labels"] if label != -100]) == "-plum >> Ilse"
 
 
 def test_every_fact_stays_in_training_and_gives_one_wording_away_at_most():

@@ -102,7 +102,7 @@ def test_a_first_thought_that_declines_stands_and_what_says_nothing_does_not_cou
 
 def test_openings_that_are_hardly_believed_beside_the_likeliest_are_given_up():
     owners = [0, 0, 0, 0, 1, 1, 1]
-    belief = [-9.0, -2.0, -6.9, -7.1, -1.0, -1.5, -1.2]
+    belief = [-12.0, -2.0, -8.9, -9.1, -1.0, -1.5, -1.2]  # a gap of 7
     assert _most_believed(owners, belief, 4) == [0, 1, 2, 4, 5, 6]  # the greedy one always stays
     assert _most_believed(owners, belief, 2) == [0, 1, 4, 6]
     assert _most_believed(owners, belief, 1) == [0, 4]

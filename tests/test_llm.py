@@ -220,7 +220,11 @@ def test_the_same_call_many_times_at_once_is_made_once(cache):
 
 def run_stage(server, cache, count, **options):
     command = [sys.executable, "-c", STAGE, f"{server.url}:m", str(cache), str(count)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, **options)
+
+    def heed_interrupts():  # a shell that starts the tests in the background has them ignored, and children inherit that
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, preexec_fn=heed_interrupts, **options)
 
 
 def test_a_kill_loses_no_finished_call(cache):

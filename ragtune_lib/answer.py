@@ -111,8 +111,9 @@ class Reader:
                 self._store(keys[todo[at]], text, size, count, seconds)
 
         asked = [questions[at].question for at in todo]
-        recitals = (recitations, self.max_new_tokens, store)
-        answer_by_reciting(self.model, base, self.tokenizer, asked, *recitals, marks=marks)
+        answer_by_reciting(
+            self.model, base, self.tokenizer, asked, recitations, self.max_new_tokens, done=store, marks=marks
+        )
         found = zip(questions, keys, strict=True)
         return [Answer(q.id, "rag_tuned", context_ids=(), **self.cache.get(key)) for q, key in found]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from ragtune_lib.records import Community, Entity, QAPair, Relationship, Sentence
 from ragtune_lib.store import content_id
-from ragtune_lib.synthesize import Settings, make_pair, recall, spans_years, unique
+from ragtune_lib.synthesize import Settings, make_pair, recited, spans_years, unique
 from ragtune_lib.text import MONTHS, spoken_date
 
 MONTH_GROUPS = {"winter": (12, 1, 2), "spring": (3, 4, 5), "summer": (6, 7, 8), "autumn": (9, 10, 11)}
@@ -122,7 +122,7 @@ def global_pairs(
     for kind, key, fill, forms, found in topics:
         places = digest(found, vectors, settings.global_sentences)
         chosen = [units[position] for position in places]
-        told = "\n".join(recall(unit, _month(unit, with_year) if kind == "change" else "") for unit in chosen)
+        told = "\n".join(recited(unit, _month(unit, with_year) if kind == "change" else "") for unit in chosen)
         hints = "\n".join(cues[position] for position in places)
         for form in chooser.sample(forms, min(settings.global_phrasings, len(forms))):
             question = form.format(corpus=settings.corpus, narrator=settings.narrator, **fill)

@@ -52,7 +52,7 @@ class Settings:
     seed: int = 17
 
 
-def recall(unit: Sentence, day: str = "") -> str:
+def recited(unit: Sentence, day: str = "") -> str:
     """How a source sentence is recalled in reasoning and answers: its words, then the day if one is given.
 
     The words come first because they share words with the question: a small model finds its way into a sentence that
@@ -112,7 +112,7 @@ def local_pairs(
                         break
                 answer = unit.text
             worded.add(question)
-            made = make_pair("local", kind, question, recall(unit), answer, [unit], "template", fact, own_cues)
+            made = make_pair("local", kind, question, recited(unit), answer, [unit], "template", fact, own_cues)
             pairs.append(made)
     return unique(pairs)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from datetime import date
 
 WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
@@ -57,6 +58,15 @@ def contains(normalized_text: str, phrase: str) -> bool:
 def words(text: str) -> list[str]:
     """Words in order, in lower case."""
     return [word.lower() for word in WORD.findall(text)]
+
+
+def joined(texts: Iterable[str]) -> str:
+    """The texts one after the other, each once and without blank ones.
+
+    >>> joined(["a ferry", "", "in Oban", "a ferry"])
+    'a ferry in Oban'
+    """
+    return " ".join(dict.fromkeys(text for text in texts if text))
 
 
 def content_words(text: str) -> set[str]:

@@ -18,7 +18,7 @@ from ragtune_lib.text import normalize
 AFTER_CUES = " >> "
 # how an answer with cues begins: whether one source sentence answers the question, or each of several does in part
 ONE, SEVERAL = "-", "*"
-CUED = re.compile(r"\A(<think>\n)?[-*] [^\n]*? >> ")
+CUED = re.compile(rf"\A(<think>\n)?[{re.escape(ONE + SEVERAL)}] [^\n]*?{re.escape(AFTER_CUES)}")
 Form = Literal["evidence_then_answer", "evidence", "answer", "plain", "think", "raft"]
 THOUGHT = re.compile(r"\A(?:.*?</think>|\s*##Reason:.*?##Answer:|\s*##Answer:)\s*", re.DOTALL)
 
@@ -138,7 +138,7 @@ def _targets(pairs: Sequence[QAPair], form: Form) -> list[str]:
     found = {}
     for pair in sorted(pairs, key=lambda pair: pair.id):
         lines = _lines(pair) if form == "evidence" else []
-        if len(lines) > 1:
+        if lines:
             found[pair.id] = _cued(SEVERAL, *lines[turns[pair.fact_id] % len(lines)])
             turns[pair.fact_id] += 1
         else:
@@ -147,11 +147,10 @@ def _targets(pairs: Sequence[QAPair], form: Form) -> list[str]:
 
 
 def _lines(pair: QAPair) -> list[tuple[str, str]]:
-    """Cues and text of each source sentence that a pair recalls; none where it has no cues of its own for each."""
-    cues = pair.cues.split("\n")
-    texts = pair.reasoning.split("\n") if len(cues) > 1 else [pair.reasoning]
+    """Cues and text of each of several source sentences that a pair recalls; none where it recalls but one."""
+    cues, texts = pair.cues.split("\n"), pair.reasoning.split("\n")
     said = pair.writer != "person" or pair.answer in pair.reasoning
-    fitting = pair.cues and pair.kind not in REASONED and said and len(cues) == len(texts)
+    fitting = said and pair.kind not in REASONED and 1 < len(cues) == len(texts)
     return list(zip(cues, texts, strict=True)) if fitting else []
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ragtune_lib.generate import Prefix, generate
 from ragtune_lib.records import QAPair, Sentence
-from ragtune_lib.synthesize import fact_of, make_pair, recall, unique
+from ragtune_lib.synthesize import fact_of, make_pair, recited, unique
 from ragtune_lib.text import normalize
 
 SHOTS = (
@@ -96,7 +96,7 @@ def written_pairs(
             "local",
             "written",
             question,
-            recall(units[at]),
+            recited(units[at]),
             units[at].text,
             [units[at]],
             writer,

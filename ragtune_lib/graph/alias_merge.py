@@ -23,6 +23,7 @@ from ragtune_lib.curate import standing
 from ragtune_lib.graph.aliases import in_order
 from ragtune_lib.records import AliasDecision, AliasPair, Community, Entity, Problem, Relationship, Sentence
 from ragtune_lib.store import append_record, content_id, read_lines, to_record
+from ragtune_lib.text import joined
 
 STAGE = "02_graph"
 ACTIONS = get_args(get_type_hints(AliasDecision)["action"])
@@ -128,7 +129,7 @@ def remaining(communities: Iterable[Community], entities: Iterable[Entity]) -> l
 def _one_entity(members: Sequence[Entity]) -> Entity:
     return replace(
         members[0],
-        description=_joined(member.description for member in members),
+        description=joined(member.description for member in members),
         evidence=_united(member.evidence for member in members),
         chunk_ids=tuple(sorted({one for member in members for one in member.chunk_ids})),
     )
@@ -159,14 +160,10 @@ def _one_link(pair: Pair, links: Sequence[Relationship]) -> Relationship:
         source,
         target,
         sum(link.weight for link in links),
-        _joined(link.description for link in links),
+        joined(link.description for link in links),
         _united(link.evidence for link in links),
         tuple(sorted({one for link in links for one in link.chunk_ids})),
     )
-
-
-def _joined(descriptions: Iterable[str]) -> str:
-    return " ".join(dict.fromkeys(text for text in descriptions if text))
 
 
 def _united(evidence: Iterable[Iterable[Sentence]]) -> tuple[Sentence, ...]:

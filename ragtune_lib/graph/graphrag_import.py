@@ -18,7 +18,7 @@ from ragtune_lib.graph.communities import describe_communities
 from ragtune_lib.graph.evidence import spelled_as_in_text, with_evidence
 from ragtune_lib.records import Chunk, Community, Document, Entity, Problem, Relationship, Sentence
 from ragtune_lib.store import content_id
-from ragtune_lib.text import date_of
+from ragtune_lib.text import date_of, joined
 
 STAGE = "02_graph"
 UNKNOWN = "unknown"  # kind of an entity that only relationships name
@@ -225,7 +225,7 @@ def _entities(rows: Sequence[Row], known: set[str] | None, index: Index) -> tupl
             index.merged += 1
             entity = replace(
                 entities[title],
-                description=_joined(entities[title].description, entity.description),
+                description=joined([entities[title].description, entity.description]),
                 chunk_ids=tuple(sorted({*entities[title].chunk_ids, *entity.chunk_ids})),
             )
         entities[title] = entity
@@ -245,10 +245,6 @@ def _known(chunk_ids: Iterable[str], known: set[str] | None, item: str, index: I
 
 def _evidence(row: Row) -> tuple[Sentence, ...]:
     return tuple(Sentence(**sentence) for sentence in _get(row, "ragtune_evidence", default=()))
-
-
-def _joined(*descriptions: str) -> str:
-    return " ".join(dict.fromkeys(text for text in descriptions if text))
 
 
 def _in_capitals(texts: Iterable[Any]) -> bool:
@@ -298,7 +294,7 @@ def _relationships(
             link = replace(
                 first,
                 weight=first.weight + weight,
-                description=_joined(first.description, description),
+                description=joined([first.description, description]),
                 chunk_ids=tuple(sorted({*first.chunk_ids, *at})),
             )
         links[source, target] = link

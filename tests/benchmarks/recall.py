@@ -4,7 +4,8 @@
 
 `development.jsonl` holds questions about the sample journal that were written from its entries alone, apart from the
 held-out ones, for other facts than theirs and mostly in other words than the journal's. Whoever changes how the model
-is trained or asked compares the figures of this table, never those of a report.
+is trained or asked compares the figures of this table, never those of a report. For comparison the last rows have what
+the packaged embedder finds that may read the documents: the sentence nearest to the question, and the 16 nearest.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
-from ragtune_lib.records import Question, TrainConfig
+from ragtune_lib.records import Chunk, Question, TrainConfig
 from ragtune_lib.store import read_json, read_records, to_record
 
 DEVELOPMENT = Path(__file__).with_name("development.jsonl")
@@ -31,7 +33,8 @@ def main() -> None:
     asked = parser.parse_args()
     _say("| recitals | scope | facts told | in the best recital | taken for wide | declined | seconds | n |")
     _say("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for row in recall_table(asked.run, read_records(DEVELOPMENT, Question), asked.counts):
+    questions = read_records(DEVELOPMENT, Question)
+    for row in chain(recall_table(asked.run, questions, asked.counts), reading_table(asked.run, questions)):
         _say("| {} | {} | {:.2f} | {:.2f} | {:.2f} | {:.2f} | {:.2f} | {} |".format(*row))
 
 
@@ -64,6 +67,27 @@ def recall_table(folder: Path, questions: list[Question], counts: list[int]) -> 
                     rows.append((fact_recall(text, question.facts), max(said), recalled.several, abstains(text)))
             seconds = (time.perf_counter() - started) / len(own)
             yield count, scope, *(sum(column) / len(own) for column in zip(*rows, strict=True)), seconds, len(own)
+
+
+def reading_table(folder: Path, questions: list[Question]) -> Iterator[tuple]:
+    """The same for the sentences of the documents that the packaged embedder finds nearest to each question."""
+    from ragtune_lib.models import load_embedder
+    from ragtune_lib.score import fact_recall
+    from ragtune_lib.text import sentences
+
+    embed = load_embedder()
+    told = sorted({text for chunk in read_records(folder / "chunks.jsonl", Chunk) for text in sentences(chunk.text)})
+    vectors = embed(told)
+    for scope in ("local", "global"):
+        own = [question for question in questions if question.scope == scope]
+        started = time.perf_counter()
+        nearest = (-embed([question.question for question in own]) @ vectors.T).argsort(axis=1)[:, :16].tolist()
+        seconds = (time.perf_counter() - started) / len(own)
+        found = [
+            [fact_recall(told[at], question.facts) for at in row] for question, row in zip(own, nearest, strict=True)
+        ]
+        first, best = (sum(column) / len(own) for column in zip(*((row[0], max(row)) for row in found), strict=True))
+        yield "16 sentences read", scope, first, best, 0.0, 0.0, seconds, len(own)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 WIDTH = 900
 GREEN, ORANGE, BLUE, GREY, PURPLE, RED = "#009E73", "#E69F00", "#0072B2", "#B3B3B3", "#CC79A7", "#D55E00"
-SCOPE_COLOURS = {"local": BLUE, "global": ORANGE, "unanswerable": PURPLE, "all": "#000000"}
+SCOPE_COLOURS = {"local": BLUE, "global": ORANGE, "unanswerable": PURPLE, "unseen": GREEN, "all": "#000000"}
 JUDGES = {"reference": "reference judge: facts, support, directness; not an LLM's opinion"}
 METRIC_NAMES = {
     "fact_recall": "Fact recall",

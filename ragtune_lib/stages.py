@@ -37,7 +37,7 @@ class Stage:
 
 
 STAGES = (
-    Stage("01_documents", (), ("documents.jsonl", "chunks.jsonl"), ("documents", "graphrag")),
+    Stage("01_documents", (), ("documents.jsonl", "chunks.jsonl", "unseen.jsonl"), ("documents", "graphrag")),
     Stage(
         "02_graph",
         ("documents.jsonl", "chunks.jsonl", "aliases.jsonl"),
@@ -58,7 +58,7 @@ STAGES = (
     ),
     Stage(
         "04_curate",
-        ("pairs.jsonl", "chunks.jsonl", "decisions.jsonl"),
+        ("pairs.jsonl", "chunks.jsonl", "documents.jsonl", "unseen.jsonl", "decisions.jsonl"),
         ("questions.jsonl", "flags.jsonl", "kept.jsonl"),
         ("questions",),
     ),
@@ -85,7 +85,7 @@ STAGES = (
     ),
     Stage(
         "07_judge",
-        ("questions.jsonl", "answers.jsonl", "chunks.jsonl", "documents.jsonl", "human_verdicts.jsonl"),
+        ("questions.jsonl", "answers.jsonl", "chunks.jsonl", "documents.jsonl", "unseen.jsonl", "human_verdicts.jsonl"),
         (
             "verdicts.jsonl",
             "win_rates.jsonl",

@@ -71,6 +71,16 @@ def test_a_server_that_hangs_is_given_up_and_asked_again():
         assert time.monotonic() - started < 1.5
 
 
+def test_a_server_that_is_only_slow_gets_more_time_until_its_reply_comes():
+    with FaultServer(faults=lambda text, attempt: "slow", slow=0.5) as server:
+        endpoint = endpoint_of(server, timeout=0.2)
+        wire = endpoint.wire
+        wire.client()
+        found = [wire.exchange("POST", "/chat/completions", endpoint.body(PLAIN, PLAIN.messages)) for _ in range(4)]
+    assert [answered.text == "timeout" for answered in found] == [True, True, False, False]
+    assert (wire.given_up, wire.timeout) == (2, 0.8)
+
+
 @pytest.mark.parametrize(
     ("fault", "kind", "attempts"),
     [

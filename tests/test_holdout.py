@@ -4,7 +4,7 @@ import pytest
 
 from ragtune_lib.records import Chunk, Document, Question
 from ragtune_lib.store import content_id
-from ragtune_lib.teacher.holdout import hold_out_documents, split_questions
+from ragtune_lib.teacher.holdout import about, hold_out_documents, split_questions
 
 
 def document(name, text="text"):
@@ -88,3 +88,9 @@ def test_a_name_that_two_documents_share_decides_nothing():
     twin = document("unseen.txt")
     found = split_questions([question("unseen"), question("unseen.txt")], [twin], [UNSEEN])
     assert [problem.item for problem in found.problems] == ["q unseen"] and len(found.answerable) == 1
+
+
+def test_only_what_became_unanswerable_is_about_unseen_documents():
+    found = split(question("unseen"), question("c1"), question(scope="unanswerable"))
+    assert about([*found.answerable, *found.unseen], [UNSEEN]) == list(found.unseen)
+    assert about([question("unseen")], [UNSEEN]) == []  # answered from a run without the split

@@ -6,6 +6,7 @@ import re
 import shutil
 from collections import Counter
 from itertools import combinations
+from pathlib import PurePath
 
 import cells
 import nbformat
@@ -14,7 +15,7 @@ import tiny
 
 from ragtune_lib.documents import chunk_documents
 from ragtune_lib.models import load_tokenizer
-from ragtune_lib.records import Answer, Document, Example, Problem, QAPair, Question, TrainLog, Verdict, WinRate
+from ragtune_lib.records import Answer, Chunk, Document, Example, Problem, QAPair, Question, TrainLog, Verdict, WinRate
 from ragtune_lib.report import main, run_report
 from ragtune_lib.runfile import Run
 from ragtune_lib.stages import STAGES, parameter_types
@@ -229,6 +230,44 @@ def test_the_pairs_that_the_student_knows_least_are_trained_and_no_other_is_lost
     counts = read_json(folder / "metrics" / "05_finetune.json")
     assert counts["in"] == 10 == counts["out"] + counts["left_out"] + counts["problems"]
     assert {answer.system for answer in read_records(folder / "answers.jsonl", Answer)} == SYSTEMS
+
+
+def test_documents_that_are_held_out_reach_no_chunk_and_their_questions_want_a_refusal(
+    slice_of_journal, outputs, monkeypatch
+):
+    from ragtune_lib import models
+
+    monkeypatch.setattr(models, "load_embedder", cells.hashed_embedder)
+    folder, asked = outputs / "split", slice_of_journal / "questions.jsonl"
+    common = {"run": "split", "interactive": False}
+
+    def run(name, **parameters):
+        file = ROOT / "notebooks" / f"{name}.ipynb"
+        assert cells.execute(file, folder / "notebooks" / file.name, common | parameters) == ""
+
+    (folder / "notebooks").mkdir(parents=True)
+    run("01_documents", documents=str(slice_of_journal / "documents"), hold_out=0.5)
+    corpus, unseen = (read_records(folder / name, Document) for name in ("documents.jsonl", "unseen.jsonl"))
+    assert corpus and unseen and len(corpus) + len(unseen) == len(ENTRIES)
+    chunks = read_records(folder / "chunks.jsonl", Chunk)
+    assert {chunk.document_id for chunk in chunks} == {document.id for document in corpus}
+    text = chunks[0].text[:60]
+    write_records(folder / "pairs.jsonl", [QAPair("p", "local", "entity", "Q?", text, text, (chunks[0].id,), "t", "f")])
+    run("04_curate", questions=str(asked))
+    before, after = (read_records(file, Question) for file in (asked, folder / "questions.jsonl"))
+    lost = read_records(folder / "problems" / "04_curate.jsonl", Problem)
+    assert len(before) == len(after) + len(lost)
+    names = {PurePath(document.name).stem for document in unseen}
+    moved = [question for question in after if set(question.evidence) and set(question.evidence) <= names]
+    assert moved and {(question.scope, question.facts) for question in moved} == {("unanswerable", ())}
+    said = {"rag_tuned": "The documents do not say.", "base": "On Tuesday."}
+    answers = [Answer(q.id, system, text, (), 1, 1, 0.1) for q in after for system, text in said.items()]
+    write_records(folder / "answers.jsonl", answers)
+    run("07_judge")
+    rows = [row for row in read_json(folder / "scores.json") if row["scope"] == "unseen"]
+    assert [(row["system"], row["value"], row["n"]) for row in rows] == [
+        ("rag_tuned", 1.0, len(moved)), ("base", 0.0, len(moved))
+    ]  # fmt: skip
 
 
 @pytest.mark.notebook

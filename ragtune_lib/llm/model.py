@@ -79,7 +79,7 @@ def open_model(
         workers: Calls at a time; without meaning for a model that runs here.
         requests_per_minute: Upper limit; None takes the server's own.
         tokens_per_minute: Likewise.
-        timeout: Seconds without a byte from the server after which a request is repeated.
+        timeout: Seconds without a byte from the server after which a request is repeated; the next ones wait longer.
         loaded: Weights and tokenizer of a model that runs here, where they are in memory already.
 
     Raises:
@@ -182,6 +182,8 @@ class Model:
         """Put the cost so far beside the progress bar; and why nothing moves, if it does not."""
         pause = self.backend.limiter.until - time.monotonic() if alive and hasattr(self.backend, "limiter") else 0.0
         held = f", the server asks to wait {pause:.0f} s more" if pause > 0 else ""
+        late = self.backend.wire.given_up if hasattr(self.backend, "wire") else 0
+        held += f", {late} times no reply in time" if late else ""
         bar.set_postfix_str(f"{self.meter.spent(before)}, {tally.failed.total()} failed{held}", refresh=alive)
 
     def keep(self, key: str, call: Call, found: Reply | Unusable) -> None:

@@ -22,6 +22,7 @@ from ragtune_lib.llm.calls import OPENAI_KEY, OPENAI_URL, OTHER_KEY, Spec, Stage
 
 SECRETS = re.compile(r"\b(sk-|Bearer\s+)[A-Za-z0-9_.*+/=-]{6,}", re.IGNORECASE)
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+LONGEST = 3600.0  # seconds that a reply may take after others were given up
 
 
 def without_keys(text: str) -> str:
@@ -55,11 +56,14 @@ class Wire:
     Args:
         spec: Where it is.
         workers: Connections that are kept open.
-        timeout: Seconds without a byte from the server after which a request is given up.
+        timeout: Seconds without a byte from the server after which a request is given up. Each time that happens the
+            later ones get twice as long, up to `LONGEST`: a small server that writes a long reply is slow, not dead, and
+            goes on working at what nobody waits for any more.
     """
 
     def __init__(self, spec: Spec, workers: int, timeout: float):
         self.spec, self.workers, self.timeout = spec, workers, timeout
+        self.given_up = 0  # requests that took longer than that
         self._client: Any = None
         self._lock = threading.Lock()
 
@@ -79,7 +83,6 @@ class Wire:
                     headers=_authorization(self.spec),
                     # the proxy of a company is no way to one's own machine
                     trust_env=urlsplit(self.spec.base_url).hostname not in LOOPBACK,
-                    timeout=httpx2.Timeout(self.timeout, connect=min(10.0, self.timeout)),
                     limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self.workers),
                 )
             return self._client
@@ -98,16 +101,20 @@ class Wire:
         """
         import httpx2
 
-        client, started = self.client(), time.perf_counter()
+        client, started, patience = self.client(), time.perf_counter(), self.timeout
         if body is not None:
             # a lone surrogate, which a text from JSON may have, has no UTF-8
             content["content"] = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
             content["headers"] = {"content-type": "application/json"}
         try:
-            response = client.request(method, self.spec.base_url + path, **content)
+            wait = httpx2.Timeout(patience, connect=min(10.0, patience))
+            response = client.request(method, self.spec.base_url + path, timeout=wait, **content)
             status, headers, text = response.status_code, response.headers, response.text
         except httpx2.TimeoutException:
             status, headers, text = 0, {}, "timeout"
+            with self._lock:
+                self.given_up += 1
+                self.timeout = max(self.timeout, min(2 * patience, LONGEST))
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
             status, headers, text = 0, {}, f"no connection: {type(error).__name__}: {error}"
         text, found = without_keys(text) if status else scrub(text), None

@@ -69,9 +69,8 @@ def split_questions(
     """
     sides_of: dict[str, set[bool]] = defaultdict(set)
     for here, group in ((True, kept), (False, held)):
-        for document in group:
-            for name in (document.id, document.name, str(PurePosixPath(document.name).with_suffix(""))):
-                sides_of[name].add(here)
+        for name in (name for document in group for name in _names(document)):
+            sides_of[name].add(here)
     for chunk in chunks:
         sides_of[chunk.id] |= sides_of[chunk.document_id]
     answerable, unseen, problems = [], [], []
@@ -87,3 +86,14 @@ def split_questions(
             where = "names no known document" if None in sides or not sides else "lies on both sides of the split"
             problems.append(Problem("04_curate", question.id, f"its evidence {where}"))
     return Split(tuple(answerable), tuple(unseen), tuple(problems))
+
+
+def about(questions: Sequence[Question], unseen: Sequence[Document]) -> list[Question]:
+    """The unanswerable questions whose evidence names a document that was held out, of those that `Split` gave."""
+    names = {name for document in unseen for name in _names(document)}
+    return [one for one in questions if one.scope == "unanswerable" and not names.isdisjoint(one.evidence)]
+
+
+def _names(document: Document) -> tuple[str, str, str]:
+    """What evidence may call a document."""
+    return document.id, document.name, str(PurePosixPath(document.name).with_suffix(""))

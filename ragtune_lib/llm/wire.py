@@ -57,8 +57,8 @@ class Wire:
         spec: Where it is.
         workers: Connections that are kept open.
         timeout: Seconds without a byte from the server after which a request is given up. Each time that happens the
-            later ones get twice as long, up to `LONGEST`: a small server that writes a long reply is slow, not dead, and
-            goes on working at what nobody waits for any more.
+            later ones get twice as long, up to `LONGEST`: a small server that writes a long reply is slow, not dead,
+            and goes on working at what nobody waits for any more.
     """
 
     def __init__(self, spec: Spec, workers: int, timeout: float):

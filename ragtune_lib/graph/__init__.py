@@ -15,6 +15,8 @@ Its modules, in reading order:
 - `aliases`: pairs of entities that may be the same
 - `alias_merge`: a person's decisions about them, and the graph that follows
 - `alias_panel`: the buttons around them
+- `events`: the file that decisions about the graph are appended to
+- `edits`: a person's corrections
 - `evidence`: which sentences name the entities of a graph that came without
 - `graphrag_import`: an index that GraphRAG made
 - `graphrag_export`: the graph for GraphRAG, Gephi and networkx

@@ -36,7 +36,9 @@ class Colouring:
         return self.colours.get(one, OTHER)
 
 
-def by_group(groups: Mapping[str, str], drawn: Collection[str], heading: str = "") -> Colouring:
+def by_group(
+    groups: Mapping[str, str], drawn: Collection[str], heading: str = "", sizes: Mapping[str, int] | None = None
+) -> Colouring:
     """A colour for each of the twelve largest groups that have something drawn; grey for all others.
 
     Args:
@@ -44,8 +46,9 @@ def by_group(groups: Mapping[str, str], drawn: Collection[str], heading: str = "
             the same group is the largest whatever part is drawn.
         drawn: the ids to colour.
         heading: what the groups are.
+        sizes: of each group, where the number of its ids is not what counts.
     """
-    sizes = Counter(groups.values())
+    sizes = Counter(groups.values()) if sizes is None else sizes
     present = {groups[one] for one in drawn if one in groups}
     ranked = sorted(present, key=lambda group: (-sizes[group], group))[: len(PALETTE)]
     shades = dict(zip(ranked, PALETTE, strict=False))

@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 
 import numpy as np
 
-from ragtune_lib.graph.colours import communities_of
+from ragtune_lib.graph.colours import communities_of, community_names
 from ragtune_lib.graph.edits import Corrections
 from ragtune_lib.records import Chunk, Community, Entity, Relationship
 from ragtune_lib.text import normalize
 
+NO_COMMUNITY = "in no community"
 LOOSE = ""  # in the place of a community's id: entities that are in none
 NEAR = 100  # entities of a neighbourhood at most
 DRAWN = 300  # entities or communities of a picture at most
@@ -48,6 +50,9 @@ class Filter:
             and (not self.since or chunk.date >= self.since)
             and (not self.until or "" < chunk.date <= self.until)
         }
+
+
+EVERYTHING = Filter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +107,19 @@ class GraphIndex:
         self.place = {entity.id: at for at, entity in enumerate(self.entities)}
         count = len(relationships)
         try:
-            self._source = np.fromiter((self.place[link.source] for link in relationships), np.int32, count)
-            self._target = np.fromiter((self.place[link.target] for link in relationships), np.int32, count)
+            self._source, self._target = (
+                np.fromiter(map(self.place.__getitem__, map(attrgetter(end), relationships)), np.int32, count)
+                for end in ("source", "target")
+            )
         except KeyError as error:
             raise ValueError(f"a relationship names an unknown entity {error}") from error
-        self._weight = np.fromiter((link.weight for link in relationships), np.float64, count)
+        self._weight = np.fromiter(map(attrgetter("weight"), relationships), np.float64, count)
         # rows of both directions, sorted by where they start: those of entity n are at _first[n] to _first[n + 1]
         ends = np.concatenate([self._source, self._target])
         order = np.argsort(ends, kind="stable")
         self._link = np.concatenate([np.arange(count)] * 2)[order].astype(np.int32)
         self._other = np.concatenate([self._target, self._source])[order]
         self._first = np.concatenate([[0], np.cumsum(np.bincount(ends, minlength=len(self.entities)))])
-        self._names = [_searched(entity.name) for entity in self.entities]
         self._here = np.ones(len(self.entities), bool)
         self._linked = np.ones(count, bool)
         self._levels: dict[int, tuple[list[str], np.ndarray]] = {}
@@ -123,13 +129,15 @@ class GraphIndex:
         """This index of the corrected graph; the arrays are shared, so it takes no time."""
         other = object.__new__(GraphIndex)
         other.__dict__.update(self.__dict__)
-        for name in ("degree",):
-            other.__dict__.pop(name, None)
-        other.entities, other._names = list(self.entities), list(self._names)
+        other.__dict__.pop("degree", None)
+        other.entities = list(self.entities)
+        if "_names" in self.__dict__:
+            other._names = list(self._names)
         for one in {*found.names, *found.kinds} & self.place.keys():
             at = self.place[one]
             other.entities[at] = found.entity(self.entities[at])
-            other._names[at] = _searched(other.entities[at].name)
+            if "_names" in self.__dict__:
+                other._names[at] = _searched(other.entities[at].name)
         other._here, other._linked = self._here.copy(), self._linked.copy()
         other._here[[self.place[one] for one in found.deleted & self.place.keys()]] = False
         if found.unlinked:
@@ -150,6 +158,10 @@ class GraphIndex:
         return self.entities[at]
 
     @cached_property
+    def _names(self) -> list[str]:
+        return [_searched(entity.name) for entity in self.entities]
+
+    @cached_property
     def degree(self) -> np.ndarray:
         """Number of links of each entity, in their order; a loop counts once."""
         left = self._linked
@@ -168,7 +180,7 @@ class GraphIndex:
             counts[entity.kind] = counts.get(entity.kind, 0) + 1
         return sorted(filter(None, counts), key=lambda kind: (-counts[kind], kind))
 
-    def overview(self, level: int = 0, wanted: Filter = Filter(), limit: int = DRAWN) -> Overview:
+    def overview(self, level: int = 0, wanted: Filter = EVERYTHING, limit: int = DRAWN) -> Overview:
         """The communities of a level and how many links lead from each to each other.
 
         Where a community was not split as far as `level`, it stands there itself, so that every entity is in exactly
@@ -199,7 +211,7 @@ class GraphIndex:
             len(best),
         )
 
-    def members(self, community_id: str, level: int = 0, wanted: Filter = Filter(), limit: int = DRAWN) -> Part:
+    def members(self, community_id: str, level: int = 0, wanted: Filter = EVERYTHING, limit: int = DRAWN) -> Part:
         """The entities of one community, best connected first, or those of none (LOOSE).
 
         Raises:
@@ -215,11 +227,11 @@ class GraphIndex:
             raise ValueError(f"no community with id {community_id!r:.60}")
         return self._part(self._best(at[self._passing(wanted)[at]]), wanted, limit)
 
-    def best_connected(self, wanted: Filter = Filter(), limit: int = DRAWN) -> Part:
+    def best_connected(self, wanted: Filter = EVERYTHING, limit: int = DRAWN) -> Part:
         """The entities with most links of all that pass."""
         return self._part(self._best(np.flatnonzero(self._passing(wanted))), wanted, limit)
 
-    def near(self, entity_id: str, steps: int = 1, wanted: Filter = Filter(), limit: int = NEAR) -> Part:
+    def near(self, entity_id: str, steps: int = 1, wanted: Filter = EVERYTHING, limit: int = NEAR) -> Part:
         """An entity and what it is linked to, the strongest links first.
 
         A neighbour counts by the weight of its link; one at two steps by the weaker link of its best way. So whoever is
@@ -278,6 +290,28 @@ class GraphIndex:
         """The communities that an entity is in, coarsest first."""
         found = [self._community(level, entity_id) for level in range(self.levels)]
         return [one for one in dict.fromkeys(found) if one is not None]
+
+    def group_name(self, group_id: str) -> str:
+        """Name of a community that no other has."""
+        return self._group_names.get(group_id, NO_COMMUNITY)
+
+    def group_names(self, entities: Iterable[Entity], level: int) -> dict[str, str]:
+        """Name of the community of each of these entities that is in one."""
+        ids, group = self._groups(level)
+        found = {entity.id: ids[group[self.place[entity.id]]] for entity in entities}
+        return {one: self._group_names[group_id] for one, group_id in found.items() if group_id != LOOSE}
+
+    def grouped(self, level: int) -> dict[str, list[Entity]]:
+        """The entities of each group of a level."""
+        ids, group = self._groups(level)
+        inside: dict[str, list[Entity]] = {one: [] for one in ids}
+        for at in np.flatnonzero(self._here).tolist():
+            inside[ids[group[at]]].append(self.entities[at])
+        return inside
+
+    @cached_property
+    def _group_names(self) -> dict[str, str]:
+        return community_names(list(self.communities.values()))
 
     def _community(self, level: int, entity_id: str) -> Community | None:
         ids, group = self._groups(level)

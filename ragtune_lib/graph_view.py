@@ -24,10 +24,9 @@ OPTIONS = {
     "nodes": {"borderWidth": 1, "font": {"size": 15, "color": "#1c1e21", "strokeWidth": 3, "strokeColor": "#ffffff"}},
     "edges": {
         "smooth": False,
-        "arrows": "",
         "font": {"size": 11, "color": "#454a52", "strokeWidth": 3, "strokeColor": "#ffffff"},
     },
-    "interaction": {"hover": True, "hideEdgesOnDrag": True, "tooltipDelay": 120},
+    "interaction": {"hover": True, "hideEdgesOnDrag": True, "tooltipDelay": 300},
 }
 PAGE_STYLE = f"""<style>
 html,body{{height:100%;margin:0;background:#fff;color:#1c1e21;font:14px/1.5 {FONT};color-scheme:light}}
@@ -90,7 +89,11 @@ def graph_view(
     colouring: Colouring | None = None,
 ) -> GraphView:
     """The graph as the last value of a notebook cell; arguments as for `graph_page`."""
-    drawing = graph_drawing(entities, relationships, communities, max_nodes, seed, colouring)
+    return still_view(graph_drawing(entities, relationships, communities, max_nodes, seed, colouring), height_px)
+
+
+def still_view(drawing: Drawing, height_px: int = 600) -> GraphView:
+    """A drawing as the last value of a notebook cell."""
     return GraphView(drawing_page(drawing), drawing.caption, height_px)
 
 

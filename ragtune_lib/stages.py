@@ -47,6 +47,8 @@ STAGES = (
             "communities.jsonl",
             "graph.html",
             "graph.graphml",
+            "graph.gexf",
+            "graph.svg",
             *(f"graphrag/{table}.parquet" for table in TABLES),
         ),
         ("graphrag",),

@@ -17,6 +17,7 @@ import traitlets
 from ragtune_lib.graph.drawing import Drawing
 from ragtune_lib.graph_view import BORDER, LINE, OPTIONS
 
+NOBODY = "\n"  # in the place of a node id; "" is one, see overview.LOOSE
 VIS = Path("templates", "lib", "vis-9.1.2", "vis-network.min.js")
 
 
@@ -42,7 +43,7 @@ class GraphCanvas(anywidget.AnyWidget):
 
     _esm = _script()
     picture = traitlets.Dict().tag(sync=True)
-    marked = traitlets.Unicode("\n").tag(sync=True)  # id of the node to show as chosen; no id is a line break
+    marked = traitlets.Unicode(NOBODY).tag(sync=True)  # id of the node to show as chosen
     options = traitlets.Dict(OPTIONS).tag(sync=True)
     height_px = traitlets.Int(560).tag(sync=True)
 
@@ -71,5 +72,5 @@ class GraphCanvas(anywidget.AnyWidget):
             }
             for edge in drawing.edges
         ]  # fmt: skip
-        self.marked = "\n"
+        self.marked = NOBODY
         self.picture = {"nodes": nodes, "edges": edges, "caption": drawing.caption}

@@ -61,10 +61,10 @@ def entity_card(
         parts.append(f"<h4>Description</h4><p>{_text(text[:TEXT])}</p>")
     groups = "".join(f"<li>level {one.level}: {_text(one.title or one.id)}</li>" for one in communities)
     parts.append(f"<h4>Communities</h4><ul>{groups or '<li>none</li>'}</ul>")
-    if coverage is not None:
-        parts.append(_pairs(coverage.about(source or entity), coverage))
     told = [sentence.text for sentence in entity.evidence]
     parts.append(_sources(entity.chunk_ids, names, told, chunks, documents))
+    if coverage is not None:
+        parts.append(_pairs(coverage.about(source or entity), coverage))
     return _card(parts)
 
 

@@ -15,7 +15,7 @@ from ragtune_lib.records import Entity, Relationship, Sentence
 from ragtune_lib.text import spoken_date
 
 BY_RULES = ("name", "phrase", "")  # kinds that say nothing to a reader
-TOOLTIP_SENTENCES = 5
+TOOLTIP_SENTENCES = 3
 TOOLTIP_COLUMNS = 72  # characters per line: vis-network does not wrap plain text
 TOOLTIP_TEXT = 600  # characters of one sentence or description
 LABEL_LENGTH = 32  # characters; the side panel and the tooltip have the whole name
@@ -25,7 +25,7 @@ ROUNDS = 60  # of the layout; more change little
 TOLD_RELATIONS = 8  # relations of one line that are told in its tooltip; the rest is counted
 LETTER_PX, LINE_PX = 8.4, 17.0  # of a label of 15 px, roughly: what it needs of the picture
 WIDER = 1.5  # pictures are wider than high
-SPACE_PX = 40  # standard deviation of the places, for each root of a node
+ROOM = 0.5  # standard deviation of the places, in sides of the square that all nodes and labels would fill
 FAR_OUT = 2.2  # standard deviations from the middle beyond which nothing is drawn
 # what would reorder the text around it, or is no sign at all: shown as one sign that does neither
 _BAD = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
@@ -145,17 +145,20 @@ def positions(
         return {}
     graph = networkx.Graph()
     graph.add_nodes_from(ids)
-    graph.add_weighted_edges_from((*pair, weight) for pair, weight in sorted(weights.items()) if pair[0] != pair[1])
+    # the root: else a few heavy links would pull their ends into one place
+    most = max(weights.values(), default=1.0)
+    drawn = [(*pair, (weight / most) ** 0.5) for pair, weight in sorted(weights.items()) if pair[0] != pair[1]]
+    graph.add_weighted_edges_from(drawn)
     # a tie to the best connected node, for the layout alone: what is linked to nothing else would fly out of sight
     parts = sorted(
         (sorted(part, key=lambda node: (-graph.degree(node), node)) for part in networkx.connected_components(graph)),
         key=lambda part: (-len(part), part),
     )
-    graph.add_weighted_edges_from((parts[0][0], part[0], 1.0) for part in parts[1:])
+    graph.add_weighted_edges_from((parts[0][0], part[0], 0.5) for part in parts[1:])
     placed = networkx.spring_layout(graph, seed=seed, iterations=ROUNDS, k=2.2 / len(ids) ** 0.5)
-    at = _spread(np.array([placed[one] for one in ids], dtype=float)) * SPACE_PX * len(ids) ** 0.5
     half = np.array([(max(sizes[one], len(labels[one]) * LETTER_PX / 2), sizes[one] + LINE_PX / 2) for one in ids])
-    at = _pushed_apart(at, half + 3)
+    room = (4 * half.prod(axis=1).sum()) ** 0.5 * ROOM * (1 + 1.8 / len(ids) ** 0.5)
+    at = _pushed_apart(_spread(np.array([placed[one] for one in ids], dtype=float)) * room, half + 4)
     return {one: (round(float(x), 1), round(float(y), 1)) for one, (x, y) in zip(ids, at, strict=True)}
 
 

@@ -39,6 +39,7 @@ PAIR_COLOURS = ("pairs made", "pairs kept")
 RECALLED = "facts recalled"
 HEIGHT = 560  # pixels of the canvas
 OVERVIEW = View("overview")
+NO_HITS = ("nothing searched or found", "")
 SMALL, WIDE = widgets.Layout(width="auto", min_width="90px"), widgets.Layout(width="230px")
 NARROW = widgets.Layout(width="160px")
 
@@ -95,7 +96,7 @@ class GraphExplorer(ClickPanel):
         kinds = [("any type", ""), *((shown(kind, 40), kind) for kind in self.index.kinds())]
         named = [(shown(document.name, 60), document.id) for document in self.documents]
         self.query = widgets.Text(placeholder="search a name", layout=WIDE, continuous_update=False)
-        self.hits = widgets.Dropdown(options=[("", "")], layout=WIDE)
+        self.hits = widgets.Dropdown(options=[NO_HITS], layout=WIDE)
         levels = [(f"level {level}", level) for level in range(self.index.levels)]
         self.level = widgets.Dropdown(options=levels, value=0, layout=NARROW)
         self.colour = widgets.Dropdown(options=[(f"colour: {one}", one) for one in self._colours()], layout=NARROW)
@@ -179,7 +180,7 @@ class GraphExplorer(ClickPanel):
     def _search(self) -> None:
         found = self.index.search(self.query.value)
         if not found:
-            self.set(self.hits, options=[("", "")], value="")
+            self.set(self.hits, options=[NO_HITS], value="")
             raise ValueError(f"no name holds {self.query.value.strip()!r:.80}")
         options = [(shown(entity.name, 60), entity.id) for entity in found]
         self.set(self.hits, options=options, value=found[0].id)

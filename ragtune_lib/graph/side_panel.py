@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 
 from ragtune_lib.graph.alias_merge import AliasReview
+from ragtune_lib.graph.canvas import NOBODY
 from ragtune_lib.graph.cards import community_card, entity_card, relations_card
 from ragtune_lib.graph.drawing import shown, written
 from ragtune_lib.graph.views import View
@@ -223,8 +224,8 @@ class SidePanel:
             self._fill_aliases()
             self._fill_history()
         self._fill_reasons()
-        drawn = self.explorer.is_drawn(self.entity_id)
-        self.explorer.canvas.marked = self.entity_id if drawn and self.ends is None else "\n"
+        marked = self.entity_id and self.ends is None and self.explorer.is_drawn(self.entity_id)
+        self.explorer.canvas.marked = self.entity_id if marked else NOBODY
 
     def _fill_card(self) -> None:
         self.edit_box.layout.display = "" if self.entity_id else "none"

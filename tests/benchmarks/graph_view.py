@@ -33,16 +33,18 @@ def graph_view(names: int = NAMES, edges: int = EDGES) -> dict[str, Any]:
 
 def measured(entities: list, relationships: list, communities: list, chunks: list, seed: int = 17) -> dict[str, Any]:
     """The figures of one graph."""
+    import networkx  # noqa: F401  notebook 02 has it loaded by then
+
     from ragtune_lib.graph.edits import corrections
     from ragtune_lib.graph.overview import Filter, GraphIndex
     from ragtune_lib.graph.views import View, picture
     from ragtune_lib.records import GraphEdit
 
-    loaded_mb, start = peak_mb(), time.perf_counter()
+    loaded_mb, start, cpu = peak_mb(), time.perf_counter(), time.process_time()
     index = GraphIndex(entities, relationships, communities, chunks)
     indexed = time.perf_counter() - start
     picture(index, View("overview"))
-    overview = time.perf_counter() - start
+    overview, overview_cpu = time.perf_counter() - start, time.process_time() - cpu
     rng = random.Random(seed)
     best = [entity.id for entity in index.best_connected(limit=STEPS // 2).entities]
     some = best + [entity.id for entity in rng.sample(entities, STEPS // 2)]
@@ -62,24 +64,28 @@ def measured(entities: list, relationships: list, communities: list, chunks: lis
         "next_level": [lambda: picture(index, View("overview", level=1))],
         "correction": [lambda: index.corrected(corrections(events)).degree],
     }
-    slowest, median = {}, {}
+    slowest, slowest_cpu, median = {}, {}, {}
     for name, calls in steps.items():
         times = [_seconds(call) for call in calls]
-        slowest[name], median[name] = max(times), statistics.median(times)
+        slowest[name], slowest_cpu[name] = (max(column) for column in zip(*times, strict=True))
+        median[name] = statistics.median(wall for wall, _ in times)
     return {
         "entities": len(entities),
         "relationships": len(relationships),
         "communities_n": len(communities),
         "index": indexed,
         "overview": overview,
+        "overview_cpu": overview_cpu,
         "slowest": slowest,
+        "slowest_cpu": slowest_cpu,
         "median": median,
         "loaded_mb": loaded_mb,
         "peak_mb": peak_mb(),
     }
 
 
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def _seconds(call: Callable[[], object]) -> tuple[float, float]:
+    """On the clock, and of the processor."""
+    start, cpu = time.perf_counter(), time.process_time()
     call()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - cpu

@@ -21,7 +21,11 @@ BORDER, LINE = "#5f6670", "#b9c0c9"
 OPTIONS = {
     "physics": {"enabled": False},
     "layout": {"improvedLayout": False, "randomSeed": 1},
-    "nodes": {"borderWidth": 1, "font": {"size": 15, "color": "#1c1e21", "strokeWidth": 3, "strokeColor": "#ffffff"}},
+    "nodes": {
+        "borderWidth": 1,
+        "borderWidthSelected": 4,
+        "font": {"size": 15, "color": "#1c1e21", "strokeWidth": 3, "strokeColor": "#ffffff"},
+    },
     "edges": {
         "smooth": False,
         "font": {"size": 11, "color": "#454a52", "strokeWidth": 3, "strokeColor": "#ffffff"},

@@ -28,8 +28,12 @@ function render({ model, el }) {
     network.fit({ maxZoomLevel: 1.4 });
   };
 
+  function hideTooltip() { // vis-network leaves it there when what it belongs to is gone
+    for (const tip of frame.querySelectorAll(".vis-tooltip")) tip.style.visibility = "hidden";
+  }
   function paint() {
     const picture = model.get("picture");
+    hideTooltip();
     frame.setAttribute("aria-label", picture.caption || "graph");
     network.unselectAll();
     edges.clear();
@@ -52,6 +56,7 @@ function render({ model, el }) {
   network.on("doubleClick", (event) => {
     if (event.nodes.length) model.send({ kind: "open", id: event.nodes[0] });
   });
+  frame.addEventListener("mouseleave", hideTooltip);
   model.on("change:picture", paint);
   model.on("change:marked", mark);
   // a frame that is drawn before it is seen has no size yet: the whole graph is fitted when it has one

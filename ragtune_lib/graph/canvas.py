@@ -33,6 +33,12 @@ def _script() -> str:
     return wrapped + own
 
 
+def _coloured(colour: str) -> dict[str, Any]:
+    """What is chosen or pointed at keeps its colour and gets a dark border."""
+    strong = {"background": colour, "border": "#1c1e21"}
+    return {"background": colour, "border": BORDER, "highlight": strong, "hover": strong}
+
+
 class GraphCanvas(anywidget.AnyWidget):
     """A drawing that can be zoomed, dragged and clicked.
 
@@ -61,7 +67,7 @@ class GraphCanvas(anywidget.AnyWidget):
         nodes = [
             {
                 "id": node.id, "label": node.label, "title": node.title, "x": node.x, "y": node.y, "size": node.size,
-                "shape": "dot", "color": {"background": node.colour, "border": BORDER},
+                "shape": "dot", "color": _coloured(node.colour),
             }
             for node in drawing.nodes
         ]  # fmt: skip

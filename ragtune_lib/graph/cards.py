@@ -62,7 +62,8 @@ def entity_card(
     groups = "".join(f"<li>level {one.level}: {_text(one.title or one.id)}</li>" for one in communities)
     parts.append(f"<h4>Communities</h4><ul>{groups or '<li>none</li>'}</ul>")
     told = [sentence.text for sentence in entity.evidence]
-    parts.append(_sources(entity.chunk_ids, names, told, chunks, documents))
+    in_order = dict.fromkeys([*(sentence.chunk_id for sentence in entity.evidence), *entity.chunk_ids])
+    parts.append(_sources(list(in_order), names, told, chunks, documents))
     if coverage is not None:
         parts.append(_pairs(coverage.about(source or entity), coverage))
     return _card(parts)

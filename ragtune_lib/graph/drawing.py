@@ -24,7 +24,7 @@ LINES = 1000  # of a picture at most, the strongest
 ROUNDS = 60  # of the layout; more change little
 TOLD_RELATIONS = 8  # relations of one line that are told in its tooltip; the rest is counted
 LETTER_PX, LINE_PX = 8.4, 17.0  # of a label of 15 px, roughly: what it needs of the picture
-WIDER = 1.5  # pictures are wider than high
+WIDER = 1.35  # pictures are wider than high
 ROOM = 0.5  # standard deviation of the places, in sides of the square that all nodes and labels would fill
 FAR_OUT = 2.2  # standard deviations from the middle beyond which nothing is drawn
 # what would reorder the text around it, or is no sign at all: shown as one sign that does neither
@@ -157,7 +157,7 @@ def positions(
     graph.add_weighted_edges_from((parts[0][0], part[0], 0.5) for part in parts[1:])
     placed = networkx.spring_layout(graph, seed=seed, iterations=ROUNDS, k=2.2 / len(ids) ** 0.5)
     half = np.array([(max(sizes[one], len(labels[one]) * LETTER_PX / 2), sizes[one] + LINE_PX / 2) for one in ids])
-    room = (4 * half.prod(axis=1).sum()) ** 0.5 * ROOM * (1 + 1.8 / len(ids) ** 0.5)
+    room = (4 * half.prod(axis=1).sum()) ** 0.5 * ROOM * (1 + 0.8 / len(ids) ** 0.5)
     at = _pushed_apart(_spread(np.array([placed[one] for one in ids], dtype=float)) * room, half + 4)
     return {one: (round(float(x), 1), round(float(y), 1)) for one, (x, y) in zip(ids, at, strict=True)}
 

@@ -37,7 +37,7 @@ BUTTONS = {
 COLOURS = ("community", "type", "document")
 PAIR_COLOURS = ("pairs made", "pairs kept")
 RECALLED = "facts recalled"
-HEIGHT = 560  # pixels of the canvas
+HEIGHT = 600  # pixels of the canvas
 OVERVIEW = View("overview")
 NO_HITS = ("nothing searched or found", "")
 SMALL, WIDE = widgets.Layout(width="auto", min_width="90px"), widgets.Layout(width="230px")

@@ -26,7 +26,7 @@ class Stage:
     """One notebook and its files, named relative to the run folder."""
 
     name: str  # the notebook's file name without suffix
-    reads: tuple[str, ...]  # a file that is not there counts as absent: decisions.jsonl and aliases.jsonl may be
+    reads: tuple[str, ...]  # a file that is not there counts as absent: decisions.jsonl, aliases.jsonl may be
     writes: tuple[str, ...]
     inputs: tuple[str, ...] = ()  # parameters that name the user's own files: "documents", "graphrag", "questions"
 
@@ -40,13 +40,15 @@ STAGES = (
     Stage("01_documents", (), ("documents.jsonl", "chunks.jsonl", "unseen.jsonl"), ("documents", "graphrag")),
     Stage(
         "02_graph",
-        ("documents.jsonl", "chunks.jsonl", "aliases.jsonl"),
+        ("documents.jsonl", "chunks.jsonl", "aliases.jsonl", "graph_edits.jsonl"),
         (
             "entities.jsonl",
             "relationships.jsonl",
             "communities.jsonl",
             "graph.html",
             "graph.graphml",
+            "graph.gexf",
+            "graph.svg",
             *(f"graphrag/{table}.parquet" for table in TABLES),
         ),
         ("graphrag",),

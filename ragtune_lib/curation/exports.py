@@ -197,7 +197,8 @@ def export_dataset(folder: Path, items: Iterable[Row], licence: str = "unknown",
                 writer.write({name: getattr(item, name) for name in names})
                 told[item.scope, item.kind, item.writer, item.decision, item.reviewer] += 1
             writer.finalize()
-        DatasetDict({"train": Dataset.from_file(str(arrow))}).save_to_disk(str(made))
+        shards = None if told else {"train": 1}  # a dataset of no shards cannot be loaded
+        DatasetDict({"train": Dataset.from_file(str(arrow))}).save_to_disk(str(made), num_shards=shards)
         write_text(made / "README.md", dataset_card(told, licence, form))
         if folder.exists():
             folder.rename(Path(work) / "old")  # goes with the work folder

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 ORDERS = ("undecided", "worst", "random", "similar", "document")
+ALIKE = 0.9  # cosine from which two questions do not lead two groups
 BLOCK = 1024  # questions that are compared all with all: bounds the time where many are alike
 LATER = {"undecided": 0, "stale": 0, "flag": 1, "skip": 2}  # rank in the order "undecided"; what is decided comes last
 
@@ -200,7 +201,9 @@ def _by_vectors(curation: Curation, ids: Sequence[str], vectors: np.ndarray, see
     rows = {pair_id: row for row, pair_id in enumerate(curation.pairs)}
     chosen = np.asarray(vectors, dtype=np.float32)[[rows[pair_id] for pair_id in ids]]
     count = max(1, int(len(ids) ** 0.5))
-    leaders = chosen[np.sort(np.random.default_rng(seed).choice(len(ids), count, replace=False))]
+    drawn = chosen[np.sort(np.random.default_rng(seed).choice(len(ids), count, replace=False))]
+    likeness = np.triu(drawn @ drawn.T, 1)
+    leaders = drawn[likeness.max(axis=0) < ALIKE]  # two of one kind would divide what belongs together
     groups: defaultdict[int, list[int]] = defaultdict(list)
     for start in range(0, len(ids), 4096):
         nearest = (chosen[start : start + 4096] @ leaders.T).argmax(axis=1)

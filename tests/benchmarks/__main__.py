@@ -14,7 +14,7 @@ from typing import Any
 
 from ragtune_lib.store import ROOT, write_json
 
-from . import endpoint, extraction, index, judging, measures, million, training
+from . import curation, endpoint, extraction, index, judging, measures, million, training
 
 PEPYS = Path("journal_pepys", "entries_1660_1665.jsonl")
 NEWS = Path("news_changelog", "docs.jsonl")
@@ -59,6 +59,8 @@ def plan(data: Path | None) -> list[tuple]:
         ("kept", endpoint.kept),
         ("judging", judging.judging),
         ("million", million.million_edges),
+        ("curation", curation.curation),
+        ("exports", curation.exports),
         ("machine", measures.ceilings),
         ("training_unsloth", training.training, "unsloth"),
         ("training_peft", training.training, "peft"),
@@ -188,6 +190,26 @@ def _million(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     yield f"graph of {found['relationships']} edges, saved", took, counts, ""
 
 
+def _curation(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    memory = f"{found['peak_mb']} MB, {found['input_mb']} MB of them before"
+    yield f"curation of {found['pairs']} pairs and as many events, opened", f"{found['open']:.2f} s", memory, ""
+    worst = f"worst of 200: {1000 * found['decide_worst']:.1f} ms"
+    yield "a decision, on the disk", f"{1000 * found['decide']:.1f} ms", worst, ""
+    first = f"the first one {1000 * found['search_first']:.0f} ms"
+    yield "a search in all pairs", f"{1000 * found['search']:.0f} ms", first, ""
+    orders = {name[6:]: f"{1000 * value:.0f}" for name, value in found.items() if name.startswith("order_")}
+    told = ", ".join(f"{name} {value}" for name, value in orders.items())
+    yield "the slowest filter", f"{1000 * found['filter_worst']:.0f} ms", f"orders, in ms: {told}", ""
+    undo = f"its undo {1000 * found['undo']:.0f} ms, counts {1e6 * found['counts']:.0f} \u00b5s"
+    yield "a bulk decision about half of them", f"{1000 * found['bulk']:.0f} ms", undo, ""
+
+
+def _exports(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    took = f"dataset {found['dataset']:.1f} s, JSON Lines {found['jsonl']:.1f} s, {found['peak_mb']} MB"
+    tenth = f"a tenth of them {found['peak_mb_tenth']} MB"
+    yield f"export of {found['rows']} rows", took, tenth, f"{found['peak_mb'] / found['peak_mb_tenth']:.2f}"
+
+
 def _extraction(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     score = f"F1 {found['f1']:.3f}, precision {found['precision']:.3f}, recall {found['recall']:.3f}"
     genres = ", ".join(f"{genre} {f1:.3f}" for genre, f1 in found["f1_by_genre"].items())
@@ -200,6 +222,8 @@ ROWS: dict[str, Callable[[Mapping[str, Any]], Iterator[tuple[str, ...]]]] = {
     "kept": _kept,
     "judging": _judging,
     "million": _million,
+    "curation": _curation,
+    "exports": _exports,
     "machine": _machine,
     "training_unsloth": _training("unsloth"),
     "training_peft": _training("peft"),

@@ -191,17 +191,17 @@ def _million(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
 
 
 def _curation(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    def told(name: str) -> str:
+        return f"{1000 * found[name]:.0f} ms ({1000 * found[f'{name}_cpu']:.0f} ms CPU)"
+
     memory = f"{found['peak_mb']} MB, {found['input_mb']} MB of them before"
-    yield f"curation of {found['pairs']} pairs and as many events, opened", f"{found['open']:.2f} s", memory, ""
+    yield f"curation of {found['pairs']} pairs and as many events, opened", told("open"), memory, ""
     worst = f"worst of 200: {1000 * found['decide_worst']:.1f} ms"
     yield "a decision, on the disk", f"{1000 * found['decide']:.1f} ms", worst, ""
-    first = f"the first one {1000 * found['search_first']:.0f} ms"
-    yield "a search in all pairs", f"{1000 * found['search']:.0f} ms", first, ""
-    orders = {name[6:]: f"{1000 * value:.0f}" for name, value in found.items() if name.startswith("order_")}
-    told = ", ".join(f"{name} {value}" for name, value in orders.items())
-    yield "the slowest filter", f"{1000 * found['filter_worst']:.0f} ms", f"orders, in ms: {told}", ""
-    undo = f"its undo {1000 * found['undo']:.0f} ms, counts {1e6 * found['counts']:.0f} \u00b5s"
-    yield "a bulk decision about half of them", f"{1000 * found['bulk']:.0f} ms", undo, ""
+    yield "a search in all pairs", told("search"), f"the first one {told('search_first')}", ""
+    yield "the slowest filter", told("filter"), f"counts {1e6 * found['counts']:.0f} \u00b5s", ""
+    yield "order by findings", told("order_worst"), f"similar questions together {told('order_similar')}", ""
+    yield "a bulk decision about half of them", told("bulk"), f"its undo {told('undo')}", ""
 
 
 def _exports(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

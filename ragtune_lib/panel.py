@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 import ipywidgets as widgets
 
 from ragtune_lib.click_panel import WRAP, ClickPanel
-from ragtune_lib.curate import VIEWS, Curation
+from ragtune_lib.curate import Curation
+from ragtune_lib.curation.queues import Filter, matching, ordered
 from ragtune_lib.graph_view import pair_card
 from ragtune_lib.records import Chunk
 
@@ -25,6 +26,7 @@ BUTTONS = {
     "previous": ("Previous", "", "the pair before this one in the list"),
     "next": ("Next", "", "the pair after this one in the list"),
 }
+VIEWS = ("undecided", "flagged", "all", "local", "global")
 LATEST = 5  # decisions shown below the buttons
 
 
@@ -34,7 +36,7 @@ class CurationPanel(ClickPanel):
     Args:
         curation: the state of the review.
         chunks: the source; the evidence of each pair is shown beside it.
-        view: what to list first, one of `curate.VIEWS`.
+        view: what to list first, one of `VIEWS`.
     """
 
     def __init__(self, curation: Curation, chunks: Sequence[Chunk], view: str = "undecided"):
@@ -88,11 +90,11 @@ class CurationPanel(ClickPanel):
 
     def _decide(self, action: str) -> None:
         pair_id = self._current()
-        before = self.curation.queue(self.filter.value)
+        before = self._queue()
         self.curation.decide(pair_id, action, **(self._wording() if action == "edit" else {}))
         self.drafts.pop(pair_id, None)
         after = before[before.index(pair_id) + 1 :] if pair_id in before else []
-        left = self.curation.queue(self.filter.value)
+        left = self._queue()
         self._show(next((other for other in after if other in left), next(iter(left), None)))
 
     def _note(self) -> None:
@@ -101,14 +103,22 @@ class CurationPanel(ClickPanel):
 
     def _undo(self) -> None:
         undone = self.curation.undo()
-        if undone is None:
+        if not undone:
             raise ValueError("nothing to undo")
         self._leave()
-        self._show(undone.pair_id)
-        self.message.value = f"taken back: {undone.action}"
+        self._show(undone[0].pair_id)
+        self.message.value = f"taken back: {undone[0].action}"
+
+    def _queue(self) -> list[str]:
+        """Ids of the pairs in the chosen list; in that of the undecided ones those with findings come first."""
+        view = self.filter.value
+        if view == "undecided":
+            return ordered(self.curation, matching(self.curation, Filter(status=view)), "worst")
+        ids = matching(self.curation, Filter(scope=view if view in ("local", "global") else ""))
+        return [pair_id for pair_id in ids if view != "flagged" or pair_id in self.curation.flags]
 
     def _move(self, step: int) -> None:
-        queue = self.curation.queue(self.filter.value)
+        queue = self._queue()
         self._leave()
         if self.pair_id in queue:
             self._show(queue[min(max(queue.index(self.pair_id) + step, 0), len(queue) - 1)])
@@ -117,7 +127,7 @@ class CurationPanel(ClickPanel):
 
     def _first(self) -> None:
         self._leave()
-        queue = self.curation.queue(self.filter.value)
+        queue = self._queue()
         undecided = (pair_id for pair_id in queue if self.curation.state(pair_id) == "undecided")
         self._show(next(undecided, next(iter(queue), None)))
 
@@ -144,13 +154,13 @@ class CurationPanel(ClickPanel):
 
     def draw(self) -> None:
         """Show how far the review is and what was decided last."""
-        queue = self.curation.queue(self.filter.value)
+        queue = self._queue()
         place = f"{queue.index(self.pair_id) + 1} of {len(queue)}" if self.pair_id in queue else f"{len(queue)} pairs"
         shown = f"; this one: {self.curation.state(self.pair_id)}" if self.pair_id else ""
         self.status.value = f"{html.escape(self.summary())}. List: {place}{shown}"
-        events = self.curation.history()[-LATEST:]
+        events = self.curation.history(LATEST)
         lines = [f"{event.action}: {self.curation.pair(event.pair_id).question} {event.note}" for event in events]
-        self.latest.value = "".join(f"<div>{html.escape(line)}</div>" for line in reversed(lines))
+        self.latest.value = "".join(f"<div>{html.escape(line)}</div>" for line in lines)
 
     def summary(self) -> str:
         """One line of plain text: how far the review is."""

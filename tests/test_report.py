@@ -413,7 +413,7 @@ def test_prose_is_not_in_the_key(toy, tmp_path):
     assert stage_key(STAGES_TOY[0], path, {}, tmp_path, {}) != before
 
 
-PERSONS = {"decisions.jsonl", "human_verdicts.jsonl", "aliases.jsonl", "graph_edits.jsonl"}
+PERSONS = {"decisions*.jsonl", "human_verdicts.jsonl", "aliases.jsonl", "graph_edits.jsonl"}
 
 
 def test_every_stage_reads_only_what_an_earlier_one_wrote_or_a_person():

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ragtune_lib.graph.colours import Colouring, by_community, by_group
-from ragtune_lib.graph.drawing import Drawing, draw
+from ragtune_lib.explore.colours import Colouring, by_community, by_group
+from ragtune_lib.explore.drawing import Drawing, draw
 from ragtune_lib.records import Chunk, Community, Entity, Flag, QAPair, Relationship
 from ragtune_lib.text import WORD, content_words, spoken_date
 

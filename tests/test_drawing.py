@@ -6,10 +6,10 @@ import xml.etree.ElementTree as ElementTree
 import networkx
 import pytest
 
-from ragtune_lib.graph.colours import NOTHING, PALETTE, SCALE, by_community, by_count, by_document, by_group
-from ragtune_lib.graph.drawing import LABEL_LENGTH, LETTER_PX, LINES, draw, shown
+from ragtune_lib.explore.colours import NOTHING, PALETTE, SCALE, by_community, by_count, by_document, by_group
+from ragtune_lib.explore.drawing import LABEL_LENGTH, LETTER_PX, LINES, draw, shown
+from ragtune_lib.explore.pictures import find_browser, svg, write_png, write_svg
 from ragtune_lib.graph.graphrag_export import export_gexf, export_graphml
-from ragtune_lib.graph.pictures import find_browser, svg, write_png, write_svg
 from ragtune_lib.graph_view import drawing_page
 from ragtune_lib.records import Chunk, Community, Document, Entity, Relationship, Sentence
 
@@ -185,5 +185,5 @@ def test_groups_come_from_communities_and_documents():
 
 
 def test_drawing_loads_no_browser_and_no_pyvis():
-    code = "import sys, ragtune_lib.graph.drawing, ragtune_lib.graph.pictures; print([n for n in ('pyvis', 'anywidget', 'ipywidgets') if n in sys.modules])"
+    code = "import sys, ragtune_lib.explore.drawing, ragtune_lib.explore.pictures; print([n for n in ('pyvis', 'anywidget', 'ipywidgets') if n in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

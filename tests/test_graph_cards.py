@@ -1,7 +1,7 @@
 import re
 
-from ragtune_lib.graph.cards import community_card, entity_card, marked, relations_card
-from ragtune_lib.graph.coverage import Coverage, facts_recalled, read_coverage, read_facts_recalled
+from ragtune_lib.explore.cards import community_card, entity_card, marked, relations_card
+from ragtune_lib.explore.coverage import Coverage, facts_recalled, read_coverage, read_facts_recalled
 from ragtune_lib.records import (
     Answer,
     Chunk,

@@ -4,11 +4,11 @@ import re
 import pytest
 import tiny
 
+from ragtune_lib.explore.explorer import GraphExplorer
+from ragtune_lib.explore.overview import LOOSE
+from ragtune_lib.explore.views import View
 from ragtune_lib.graph.alias_merge import AliasReview
 from ragtune_lib.graph.edits import GraphEdits, corrections
-from ragtune_lib.graph.explorer import GraphExplorer
-from ragtune_lib.graph.overview import LOOSE
-from ragtune_lib.graph.views import View
 from ragtune_lib.graph_view import graph_view
 from ragtune_lib.records import AliasPair, Community, Document, Entity, QAPair, Relationship
 from ragtune_lib.store import write_records

@@ -2,9 +2,9 @@ import random
 
 import pytest
 
+from ragtune_lib.explore.overview import LOOSE, Filter, GraphIndex
+from ragtune_lib.explore.views import View, picture
 from ragtune_lib.graph.edits import corrections
-from ragtune_lib.graph.overview import LOOSE, Filter, GraphIndex
-from ragtune_lib.graph.views import View, picture
 from ragtune_lib.records import Chunk, Community, Document, Entity, GraphEdit, Relationship
 
 CHUNKS = [Chunk(f"c{at}", f"d{at % 2}", 0, 9, "text", date) for at, date in enumerate(("2025-01-01", "2025-02-01", ""))]

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from ragtune_lib.graph.colours import PALETTE, by_count
-from ragtune_lib.graph.drawing import positions
+from ragtune_lib.explore.colours import PALETTE, by_count
+from ragtune_lib.explore.drawing import positions
 from ragtune_lib.graph_view import graph_page, graph_view, pair_card
 from ragtune_lib.records import Chunk, Community, Entity, Flag, QAPair, Relationship, Sentence
 

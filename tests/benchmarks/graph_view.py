@@ -35,9 +35,9 @@ def measured(entities: list, relationships: list, communities: list, chunks: lis
     """The figures of one graph."""
     import networkx  # noqa: F401  notebook 02 has it loaded by then
 
+    from ragtune_lib.explore.overview import Filter, GraphIndex
+    from ragtune_lib.explore.views import View, picture
     from ragtune_lib.graph.edits import corrections
-    from ragtune_lib.graph.overview import Filter, GraphIndex
-    from ragtune_lib.graph.views import View, picture
     from ragtune_lib.records import GraphEdit
 
     loaded_mb, start, cpu = peak_mb(), time.perf_counter(), time.process_time()

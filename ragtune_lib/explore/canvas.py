@@ -14,7 +14,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from ragtune_lib.graph.drawing import Drawing
+from ragtune_lib.explore.drawing import Drawing
 from ragtune_lib.graph_view import BORDER, LINE, OPTIONS
 
 NOBODY = "\n"  # in the place of a node id; "" is one, see overview.LOOSE

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ragtune_lib.graph.colours import Colouring
+from ragtune_lib.explore.colours import Colouring
 from ragtune_lib.records import Entity, Relationship, Sentence
 from ragtune_lib.text import spoken_date
 

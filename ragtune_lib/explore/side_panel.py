@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
 
+from ragtune_lib.explore.canvas import NOBODY
+from ragtune_lib.explore.cards import community_card, entity_card, relations_card
+from ragtune_lib.explore.drawing import shown, written
+from ragtune_lib.explore.views import View
 from ragtune_lib.graph.alias_merge import AliasReview
-from ragtune_lib.graph.canvas import NOBODY
-from ragtune_lib.graph.cards import community_card, entity_card, relations_card
-from ragtune_lib.graph.drawing import shown, written
-from ragtune_lib.graph.views import View
 from ragtune_lib.records import AliasPair, Community, Entity, GraphEdit, Relationship
 
 if TYPE_CHECKING:
-    from ragtune_lib.graph.explorer import GraphExplorer
+    from ragtune_lib.explore.explorer import GraphExplorer
 
 BUTTONS = {
     "near": ("Neighbours", "", "what it is linked to"),

@@ -7,8 +7,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
-from ragtune_lib.graph.coverage import Coverage
-from ragtune_lib.graph.drawing import harmless, written
+from ragtune_lib.explore.coverage import Coverage
+from ragtune_lib.explore.drawing import harmless, written
 from ragtune_lib.records import Chunk, Community, Document, Entity, QAPair, Relationship
 from ragtune_lib.text import spoken_date
 

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from ragtune_lib.graph.drawing import Drawing, Edge, Node
+from ragtune_lib.explore.drawing import Drawing, Edge, Node
 from ragtune_lib.graph.graphrag_export import NOT_IN_XML
 from ragtune_lib.store import write_bytes, write_text
 

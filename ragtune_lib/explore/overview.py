@@ -14,7 +14,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from ragtune_lib.graph.colours import communities_of, community_names
+from ragtune_lib.explore.colours import communities_of, community_names
 from ragtune_lib.graph.edits import Corrections
 from ragtune_lib.records import Chunk, Community, Entity, Relationship
 from ragtune_lib.text import normalize

@@ -16,14 +16,14 @@ from typing import Any
 import ipywidgets as widgets
 
 from ragtune_lib.click_panel import ClickPanel
-from ragtune_lib.graph import side_panel
+from ragtune_lib.explore import side_panel
+from ragtune_lib.explore.canvas import GraphCanvas
+from ragtune_lib.explore.coverage import read_coverage, read_facts_recalled
+from ragtune_lib.explore.drawing import Drawing, shown
+from ragtune_lib.explore.overview import LOOSE, Filter, GraphIndex
+from ragtune_lib.explore.views import View, picture
 from ragtune_lib.graph.alias_merge import AliasReview
-from ragtune_lib.graph.canvas import GraphCanvas
-from ragtune_lib.graph.coverage import read_coverage, read_facts_recalled
-from ragtune_lib.graph.drawing import Drawing, shown
 from ragtune_lib.graph.edits import GraphEdits, corrections
-from ragtune_lib.graph.overview import LOOSE, Filter, GraphIndex
-from ragtune_lib.graph.views import View, picture
 from ragtune_lib.graph_view import GraphView, legend_list
 from ragtune_lib.records import AliasPair, Chunk, Community, Document, Entity, Relationship
 

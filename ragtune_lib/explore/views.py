@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ragtune_lib.graph.colours import Colouring, by_count, by_document, by_group, by_type
-from ragtune_lib.graph.drawing import LABEL_LENGTH, Drawing, Edge, Node, draw, harmless, positions, shown, wrapped
-from ragtune_lib.graph.overview import EVERYTHING, LOOSE, Filter, GraphIndex, Overview, Part
+from ragtune_lib.explore.colours import Colouring, by_count, by_document, by_group, by_type
+from ragtune_lib.explore.drawing import LABEL_LENGTH, Drawing, Edge, Node, draw, harmless, positions, shown, wrapped
+from ragtune_lib.explore.overview import EVERYTHING, LOOSE, Filter, GraphIndex, Overview, Part
 from ragtune_lib.records import Document, Entity
 
 GROUP_LINES = 400  # lines between communities at most: each community's strongest, then the strongest of all

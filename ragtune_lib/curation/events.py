@@ -90,10 +90,11 @@ class Fold:
             self._turn(event)
             return
         _insert(self.entries, entry)
-        if event.pair_id in self.about:
-            _insert(self.about[event.pair_id], entry)
-        else:
+        others = self.about.get(event.pair_id)
+        if others is None:
             self.about[event.pair_id] = [entry]
+        else:
+            _insert(others, entry)
         if event.action != "note":
             self.done[event.reviewer].setdefault(_step(entry), entry)
             if event.reviewer in self.redoable:
@@ -137,8 +138,12 @@ class Fold:
 
     def word(self, pair_id: str, content: str = "") -> Any | None:
         """What counts about a pair, None when nothing was said or nothing stands; `content` as in `words`."""
+        entries = self.about.get(pair_id, ())
+        if len(entries) == 1 and not self.back:  # nearly always, and fast
+            event = entries[0][3]
+            return event if event.action != "note" and (not content or event.content in ("", content)) else None
         words = self._said(pair_id, content)
-        if len(words) > 1:  # hardly ever, and costly
+        if len(words) > 1:
             words = sorted(self.words(pair_id, content).values())
             words = [entry for entry in words if entry[3].action not in OPEN] or words
             words = [entry for entry in words if getattr(entry[3], "adjudication", False)] or words

@@ -119,6 +119,7 @@ class Curation:
         self.chunks = {chunk.id: chunk for chunk in chunks}
         self.held_out = tuple(held_out)
         self.searched: dict[str, str] = {}  # texts prepared for the search, see `curation.queues`
+        self.communities: dict[str, set[str]] = {}  # chunk ids of each, likewise
         self._lock = threading.RLock()  # widget callbacks may run on another thread than the notebook's cells
         with uncollected():
             entries, self.problems = (
@@ -140,9 +141,11 @@ class Curation:
         self._latest, _, self._line, _ = next(own, ("", "", 0, None))  # time and line of the last own event
         self._words: dict[str, Decision] = {}
         self._states = {one: self._look(one) for one in self.events.about if one in self.pairs}  # others: undecided
-        self._counts = Counter(self._states.values())
-        self._counts["undecided"] += len(self.pairs) - len(self._states)
-        self._kept = sum(_used(self.state(one), one in self.blocked) for one in self.pairs)
+        groups = Counter(zip(map(self.state, self.pairs), map(self.blocked.__contains__, self.pairs), strict=True))
+        self._counts = Counter[str]()
+        for (state, _), count in groups.items():
+            self._counts[state] += count
+        self._kept = sum(count for group, count in groups.items() if _used(*group))
         for pair_id in [pair_id for pair_id, state in self._states.items() if state == "stale"]:
             _, file, line = max(entry[:3] for entry in self.events.words(pair_id).values())
             what = f"the evidence or the wording of pair {pair_id} has changed"

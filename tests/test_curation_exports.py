@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import datasets
 import pytest
@@ -90,6 +91,14 @@ def test_preferences_set_edits_against_originals_and_dropped_against_kept_of_one
     assert [one.rejected for one in preferences(review, "answer")] == ["answer a", "answer b", "answer e"]
     review.decide("a", "edit", "only the question?", "why a", "answer a")
     assert [one.rejected for one in preferences(review, "answer")] == ["answer b", "answer e"]
+
+
+def test_cues_are_no_reason_for_a_preference(tmp_path):
+    cued = replace(PAIRS[0], reasoning="Ilse sold jam.", cues="jam, sold")
+    review = Curation(tmp_path, [cued], [])
+    review.decide("a", "edit", cued.question, "Elsa sold quince.", "Elsa.")
+    (found,) = preferences(review)
+    assert (found.chosen, found.rejected) == ("Elsa sold quince.\n\nElsa.", "Ilse sold jam.\n\nanswer a")
 
 
 def test_hostile_text_stays_data(review, tmp_path):

@@ -23,7 +23,7 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,8 @@ def preferences(curation: Curation, form: Form = "plain") -> Iterator[Preference
         state = curation.state(pair_id)
         better = curation.pair(pair_id) if state == "edit" else best.get(original.fact_id) if state == "drop" else None
         if better:
-            chosen, rejected = target_text(better, form), target_text(original, form)
+            # without cues: an edit may have lost them, and that is no reason to prefer it
+            chosen, rejected = (target_text(replace(one, cues=""), form) for one in (better, original))
             if chosen != rejected:
                 yield Preference(better.question, chosen, rejected)
 

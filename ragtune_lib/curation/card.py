@@ -140,6 +140,11 @@ def difference(before: str, after: str) -> str:
     )
 
 
+def flag_list(flags: Sequence[Flag]) -> str:
+    """The findings alone, for beside an editor."""
+    return f'{STYLE}<div class="rt-card">{"".join(map(_flag, flags))}</div>'
+
+
 def _changed(name: str, pair: QAPair, original: QAPair | None, spans: Sequence[Span]) -> str:
     """One field with its marks; where a person changed it, the difference below it."""
     now, before = getattr(pair, name), getattr(original or pair, name)

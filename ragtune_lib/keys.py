@@ -7,7 +7,7 @@ Without this widget a panel still works by its buttons.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import anywidget
@@ -44,8 +44,11 @@ function render({ model, el }) {
   const heard = (event) => {
     if (event.isComposing) return;
     const target = event.target, name = nameOf(event);
-    if (target.closest(TYPED) && !["Escape", "s"].includes(event.key)) return;
-    if (target.closest(TYPED) && event.key === "s" && !(event.ctrlKey || event.metaKey)) return;
+    if (target.closest(TYPED) && !model.get("everywhere").includes(name)) {
+      // one line is finished with Enter: its text is told first, then the next key is the panel's again
+      if (event.key === "Enter" && target.matches("input")) setTimeout(() => root.focus({ preventScroll: true }));
+      return;
+    }
     if (event.key === " " && target.closest(PRESSED)) return;  // presses the button that has the focus
     if (!name) return;
     event.preventDefault();
@@ -76,8 +79,8 @@ function render({ model, el }) {
     root.setAttribute("aria-label", model.get("label"));
     root.setAttribute("data-lm-suppress-shortcuts", "true");
     const on = (type, act, capture) => root.addEventListener(type, act, { signal: ended.signal, capture });
-    on("keydown", () => { pointer = false }, true);
-    on("keydown", heard);
+    // on the way down: text areas of ipywidgets let no key up
+    on("keydown", (event) => { pointer = false; heard(event); }, true);
     on("pointerdown", pressed, true);
     on("click", clicked);
     on("change", chosen);
@@ -102,27 +105,36 @@ export default { render };
 class KeyCatcher(anywidget.AnyWidget):
     """Hears the keys of the panel that it is a child of.
 
-    Keys typed into text areas, text fields and lists are theirs, except Escape and Ctrl+S. Space on a button that has
-    the focus presses it. A key that is held down counts once, except for the names in `repeats`.
+    Keys typed into text areas, text fields and lists are theirs, except for the names in `everywhere`. Space on a
+    button that has the focus presses it. A key that is held down counts once, except for the names in `repeats`.
 
     Args:
         bindings: name to send by key, as in `KeyboardEvent.key`, letters small; "Ctrl+s" is with Ctrl or Command held.
         heard: called with the name, the number of the card that was on the screen when the key went down, and the
             wording of the text areas at that moment. A click on a button is announced as "typed" before it happens.
         repeats: names that a held key sends again and again.
+        everywhere: names that are heard while somebody types, too.
         label: what a screen reader calls the panel.
     """
 
     _esm = _ESM
     bindings = traitlets.Dict().tag(sync=True)
     repeats = traitlets.List().tag(sync=True)
+    everywhere = traitlets.List().tag(sync=True)
     label = traitlets.Unicode().tag(sync=True)
     panel = traitlets.Unicode(PANEL).tag(sync=True)
     field = traitlets.Unicode(FIELD).tag(sync=True)
     card = traitlets.Int(0).tag(sync=True)  # number of the card that is shown; set after its text, so never ahead of it
 
-    def __init__(self, bindings: Mapping[str, str], heard: Heard, repeats: tuple[str, ...] = (), label: str = ""):
-        super().__init__(bindings=dict(bindings), repeats=list(repeats), label=label)
+    def __init__(
+        self,
+        bindings: Mapping[str, str],
+        heard: Heard,
+        repeats: Sequence[str] = (),
+        everywhere: Sequence[str] = (),
+        label: str = "",
+    ):
+        super().__init__(bindings=dict(bindings), repeats=list(repeats), everywhere=list(everywhere), label=label)
         self.heard = heard
         self.on_msg(self._receive)
 

@@ -25,11 +25,11 @@ from ragtune_lib.curation.quality import Quality
 from ragtune_lib.curation.queues import matching, ordered
 from ragtune_lib.curation.walk import Walk
 from ragtune_lib.keys import FIELD, PANEL, KeyCatcher
-from ragtune_lib.panel_style import ABOUT_CARD, BUTTONS, KEYS, MEANINGS, REASONS, REPEATS, STYLE
+from ragtune_lib.panel_style import ABOUT_CARD, BUTTONS, EVERYWHERE, KEYS, MEANINGS, REASONS, REPEATS, STYLE
 from ragtune_lib.records import Chunk, QAPair
 
 NOTE = "ragtune-note"  # DOM class of the note field
-HEIGHT = "56vh"  # of the card: the same for each pair, so that nothing jumps
+HEIGHT = "max(320px, calc(100vh - 430px))"  # of the card: the same for each pair, so that nothing jumps
 DRAWERS = ("history", "bulk", "quality", "guidelines")
 Rewrite = Callable[[QAPair, str], QAPair]
 
@@ -69,7 +69,7 @@ class CurationPanel(ClickPanel):
         self.walk = Walk(curation)
         self.settling = False  # decisions settle what people disagree about
         self.clicked: int | None = None  # card that was on the screen when the mouse went down
-        self.catcher = KeyCatcher(KEYS, self.heard, REPEATS, "Curation of pairs")
+        self.catcher = KeyCatcher(KEYS, self.heard, REPEATS, EVERYWHERE, "Curation of pairs")
         self.filters = FilterRow(curation, lambda: self.run(self._first), order)
         self._build()
         self.run(self._first)
@@ -117,17 +117,15 @@ class CurationPanel(ClickPanel):
             self.status,
             self.filters,
             widgets.HBox(self._some(*main), layout=row),
-            widgets.HBox(
-                [widgets.HTML("Drop because"), reasons, self.note, *self._some("note"), *optional], layout=row
-            ),
-            self.message,
+            widgets.HBox([widgets.HTML("Drop because"), reasons], layout=row),
+            widgets.HBox([self.note, *self._some("note"), *optional, self.message], layout=row),
             widgets.HBox([left, right], layout=widgets.Layout(flex_flow=WRAP, border_top="1px solid #c3c9d0")),
             widgets.HBox([*self._some(*DRAWERS, "help"), self.go_to], layout=row),
             self.drawer,
             self.keys_shown,
             self.catcher,
         ]
-        self.message.layout.min_height = "30px"  # so that nothing moves when there is something to say
+        self.message.layout.flex = "1 1 200px"
         self.add_class(PANEL)
 
     def _some(self, *names: str) -> list[widgets.Button]:
@@ -377,9 +375,11 @@ class CurationPanel(ClickPanel):
         """Show how far the review is, how this pair stands, and the drawer that is open."""
         ids, pair_id = self.walk.ids, self.pair_id
         place = f"{self.walk.place + 1} of {len(ids)}" if pair_id and not self.walk.outside else f"{len(ids)} pairs"
-        told = "; ".join(part for part in (self.summary(), pace_line(self.curation), f"list: {place}") if part)
-        keys = '<span class="rt-keys"></span>'
-        self.status.value = f"{progress(self.curation)}<span>{html.escape(told)}.</span> {keys}"
+        told = "; ".join(part for part in (f"list: {place}", pace_line(self.curation)) if part)
+        self.status.value = (
+            f'{progress(self.curation)}<div class="rt-line">{html.escape(self.summary())}</div>'
+            f'<div class="rt-line">{html.escape(told)}. <span class="rt-keys"></span></div>'
+        )
         self.state.value = standing_line(self.curation, pair_id, pair_id in self.drafts) if pair_id else ""
         stale = pair_id is not None and self.curation.state(pair_id) == "stale"
         self.buttons["confirm"].layout.display = "" if stale else "none"

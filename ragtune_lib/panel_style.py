@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ragtune_lib.curation.card import FONT
 from ragtune_lib.keys import PANEL
 
 REASONS = (  # why pairs are dropped, most often; keys 1 to 6
@@ -46,6 +47,7 @@ MEANINGS = {  # of each key's name, for the list of keys
     name: _WITHOUT_BUTTON.get(name) or BUTTONS[name][2] for name in dict.fromkeys(KEYS.values())
 }
 REPEATS = ("next", "previous")  # a held key goes on
+EVERYWHERE = ("save", "close")  # also heard while somebody types; what is bound to Ctrl+S and Escape
 ABOUT_CARD = frozenset({"keep", "drop", "edit", "flag", "skip", "save", "rewrite", *(f"drop_{n}" for n in range(1, 7))})
 
 _P = f".{PANEL}"
@@ -57,6 +59,8 @@ padding:8px 12px;overflow:visible;outline:none;--jp-ui-font-color0:#1c1e21;--jp-
 --jp-widgets-readout-color:#1c1e21;--jp-layout-color1:#fff;--jp-layout-color2:#eef1f4;--jp-border-color1:#7a838d}}
 {_P}:focus-within{{border-color:#0b5c9e}}
 {_P} .widget-html-content{{color:#1c1e21;line-height:1.5}}
+{_P} textarea{{font:14px/1.45 {FONT}!important}}
+{_P} .rt-line{{white-space:nowrap;overflow:hidden;text-overflow:ellipsis;height:21px}}
 {_P} input::placeholder,{_P} textarea::placeholder{{color:#56606b}}
 {_P} .jupyter-button{{background:#eef1f4;color:#1c1e21;border:1px solid #aab2bb;border-radius:4px}}
 {_P} .jupyter-button.mod-success{{background:#1b6e3c;color:#fff}}
@@ -76,6 +80,5 @@ border-radius:8px;padding:10px 16px;box-shadow:0 4px 18px rgba(0,0,0,.25)}}
 {_P} kbd{{background:#eef1f4;border:1px solid #aab2bb;border-radius:3px;padding:0 5px;font:12px ui-monospace,monospace}}
 {_P} .rt-state{{font-size:12px;color:#56606b}}
 {_P} .rt-state b{{color:#1c1e21}}
-{_P} .rt-error{{background:#fbe3e4;color:#7a0016;border-left:4px solid #b00020;padding:1px 9px;font-weight:600}}
 {_P} .rt-told{{background:#e7f1fa;color:#1c1e21;border-left:4px solid #0b5c9e;padding:1px 9px}}
 </style>"""

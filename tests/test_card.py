@@ -64,14 +64,14 @@ def test_a_pair_that_abstains_without_evidence_has_no_marks():
 
 def test_the_source_shows_what_is_recalled_said_and_asked():
     told = pair(reasoning="Ilse sold nine jars of plum jam on the quay.")
-    spans = supporting(TEXT, told)
+    spans = supporting(TEXT, told, SOURCES)
     assert found(TEXT, spans, "recalled") == ["Ilse sold nine jars of plum jam on the quay."]
     assert found(TEXT, spans, "said") == ["plum", "jam"]
     assert found(TEXT, spans, "asked") == ["Ilse"]
 
 
 def test_an_answer_that_is_a_whole_sentence_marks_the_sentence_and_not_each_word():
-    spans = supporting(TEXT, pair(answer="Ilse sold nine jars of plum jam on the quay."))
+    spans = supporting(TEXT, pair(answer="Ilse sold nine jars of plum jam on the quay."), SOURCES)
     assert found(TEXT, spans, "said") == []
 
 

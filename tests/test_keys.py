@@ -8,7 +8,7 @@ heard = []
 @pytest.fixture
 def catcher():
     heard.clear()
-    return KeyCatcher({"a": "keep", "Ctrl+s": "save"}, lambda *told: heard.append(told), ("next",), "Review")
+    return KeyCatcher({"a": "keep", "Ctrl+s": "save"}, lambda *told: heard.append(told), ("next",), ("save",), "Review")
 
 
 def receive(catcher, **content):
@@ -35,7 +35,7 @@ def test_a_click_announces_what_was_typed_before_it(catcher):
 def test_the_browser_learns_the_keys_and_which_of_them_repeat(catcher):
     state = catcher.get_state()
     assert state["bindings"] == {"a": "keep", "Ctrl+s": "save"}
-    assert (state["repeats"], state["label"], state["card"]) == (["next"], "Review", 0)
+    assert (state["repeats"], state["everywhere"], state["label"], state["card"]) == (["next"], ["save"], "Review", 0)
 
 
 def test_the_panel_is_closed_to_the_shortcuts_of_jupyterlab_and_text_is_never_read_as_markup(catcher):

@@ -116,7 +116,9 @@ def evidence(pair: QAPair, sources: Sources, around: Neighbourhoods | None = Non
             parts.append(f"<blockquote>chunk {html.escape(chunk_id)} is missing</blockquote>")
             continue
         head = f"<b>{html.escape(spoken_date(chunk.date))}</b>" if chunk.date else ""
-        parts.append(f'<blockquote dir="auto">{head}{marked(chunk.text, supporting(chunk.text, pair))}</blockquote>')
+        parts.append(
+            f'<blockquote dir="auto">{head}{marked(chunk.text, supporting(chunk.text, pair, sources))}</blockquote>'
+        )
     parts = parts or ["<blockquote>The pair names no source.</blockquote>"]
     return f'{STYLE}<div class="rt-card">{"".join(parts)}{around.drawing(pair) if around else ""}</div>'
 

@@ -13,8 +13,8 @@ from ragtune_lib.curation.card import FIELDS, STYLE, difference
 from ragtune_lib.keys import FIELD
 from ragtune_lib.records import QAPair
 
-COLUMNS = 70  # characters in a line of a text area, about
-LINES = {"question": (2, 4), "reasoning": (3, 10), "answer": (2, 10)}  # height of each text area, least and most
+COLUMNS = 50  # characters in a line of a text area, about
+LINES = {"question": (2, 4), "reasoning": (3, 10), "answer": (3, 10)}  # height of each text area, least and most
 
 
 class Editor(widgets.VBox):
@@ -50,7 +50,7 @@ class Editor(widgets.VBox):
                 value=shown[name],
                 description=name.title(),
                 rows=min(most, max(least, lines)),
-                layout=widgets.Layout(width="100%"),
+                layout=widgets.Layout(width="calc(100% - 8px)"),
                 style={"description_width": "76px"},
             )
             area.add_class(FIELD + name)

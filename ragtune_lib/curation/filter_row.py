@@ -38,10 +38,10 @@ class FilterRow(widgets.HBox):
             description="Order", options=ORDERS, value=order, style=_WIDE, layout=widgets.Layout(width="auto")
         )
         self.search = widgets.Text(
-            placeholder="words of question, reasoning, answer",
+            placeholder="words of the pair",
             description="Search",
             continuous_update=False,
-            layout=widgets.Layout(width="300px"),
+            layout=widgets.Layout(width="220px"),
             style=_WIDE,
         )
         self.search.add_class(SEARCH)

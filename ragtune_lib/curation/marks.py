@@ -67,25 +67,24 @@ def doubtful(text: str, pair: QAPair, sources: Sources) -> list[Span]:
     return spans
 
 
-def supporting(source: str, pair: QAPair) -> list[Span]:
+def supporting(source: str, pair: QAPair, sources: Sources) -> list[Span]:
     """Where a source chunk backs a pair.
 
-    "recalled" is a sentence that the reasoning or the answer repeats, "said" a word of the answer outside of such
-    sentences of the answer, "asked" a word that is in the question alone.
+    "recalled" is a sentence that the reasoning or the answer repeats, "said" a word of the answer, those of repeated
+    sentences left out, "asked" a word that is in the question alone.
     """
-    told, answered = normalize(f"{pair.reasoning} {pair.answer}"), normalize(pair.answer)
-    said, asked = (content_words(f"{text} {without_owner(text)}") for text in (pair.answer, pair.question))
+    told, left = (f" {normalize(text)} " for text in (f"{pair.reasoning} {pair.answer}", pair.answer))
+    for sentence in sorted(map(normalize, sources.prepared(pair.evidence_ids)[1].sentences), key=len, reverse=True):
+        left = left.replace(f" {sentence} ", " ") if sentence else left
+    said, asked = content_words(left), content_words(f"{pair.question} {without_owner(pair.question)}")
     spans: list[Span] = []
-    whole = []  # sentences that are the answer: each of their words would be marked
     for start, end in sentence_spans(source):
         sentence = normalize(source[start:end])
-        if sentence and f" {sentence} " in f" {told} ":
+        if sentence and f" {sentence} " in told:
             spans.append((start, end, "recalled"))
-        if sentence and f" {sentence} " in f" {answered} ":
-            whole.append((start, end))
     for word in WORD.finditer(source):
         bare = content_words(f"{word.group()} {without_owner(word.group())}")
-        if bare & said and not any(start <= word.start() < end for start, end in whole):
+        if bare & said:
             spans.append((*word.span(), "said"))
         elif bare & asked:
             spans.append((*word.span(), "asked"))

@@ -87,6 +87,7 @@ function render({ model, el }) {
   };
 
   const focus = (content, left = 60) => {
+    if (content.top) return root?.scrollIntoView({ block: "nearest" });
     const lost = document.activeElement === document.body || root?.contains(document.activeElement);
     if (!root || !lost) return;  // the person is somewhere else by now
     const within = content.focus && `.${content.focus} textarea, .${content.focus} input`;
@@ -146,3 +147,7 @@ class KeyCatcher(anywidget.AnyWidget):
     def focus(self, field: str = "") -> None:
         """Put the focus on the text area or text field with this DOM class, or on the panel."""
         self.send({"focus": field})
+
+    def to_top(self) -> None:
+        """Bring the top of the panel into sight, after a click below the card."""
+        self.send({"top": True})

@@ -30,6 +30,7 @@ from ragtune_lib.records import Chunk, QAPair
 
 NOTE = "ragtune-note"  # DOM class of the note field
 HEIGHT = "max(320px, calc(100vh - 430px))"  # of the card: the same for each pair, so that nothing jumps
+MAIN = ("keep", "drop", "edit", "flag", "skip", "undo", "redo", "previous", "next")
 DRAWERS = ("history", "bulk", "quality", "guidelines")
 Rewrite = Callable[[QAPair, str], QAPair]
 
@@ -77,47 +78,38 @@ class CurationPanel(ClickPanel):
     def _build(self) -> None:
         """Put the parts in their places; what changes its height stands below what is clicked most."""
         row = widgets.Layout(flex_flow=WRAP, align_items="center")
-        for made in self.buttons.values():
+        for name, made in self.buttons.items():
             made.layout.width = "auto"
+            made.add_class("rt-reason" if name.startswith("drop_") else "rt-button")
         self.state, self.source, self.keys_shown = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        self.note = widgets.Text(
-            description="Note or reason (n)",
-            continuous_update=False,
-            layout=widgets.Layout(width="330px"),
-            style={"description_width": "initial"},
-        )
+        self.note, self.go_to = _line("Note or reason (n)", "330px"), _line("Go to id", "230px")
         self.note.add_class(NOTE)
-        self.go_to = widgets.Text(
-            description="Go to id",
-            continuous_update=False,
-            layout=widgets.Layout(width="230px"),
-            style={"description_width": "initial"},
-        )
+        self.keys_shown.add_class("rt-help")
         self.go_to.observe(lambda _: self.run(self._go_to), names="value")
         self.editor = Editor(widgets.HBox(self._some("save", "revert", "close"), layout=row), self.run)
         self.drawers = {
-            "history": History(self.curation, self._jump, self.run),
+            "history": History(self.curation, self._recall, self.run),
             "bulk": Bulk(self.curation, lambda: self.walk.ids, self._decided_many, self.run),
             "quality": Quality(self.curation, self._go_through, self.run),
             "guidelines": Guidelines(self.curation.folder, self.run),
         }
         self.drawer, self.opened = widgets.VBox(), ""
-        reasons = widgets.HBox(self._some(*(f"drop_{number}" for number in range(1, len(REASONS) + 1))), layout=row)
-        reasons.add_class("rt-reason")
-        main = ("keep", "drop", "edit", "flag", "skip", "undo", "redo", "previous", "next")
+        reasons = self._some(*(f"drop_{number}" for number in range(1, len(REASONS) + 1)))
         self.offer = widgets.HBox(self._some("accept", "decline"))
         optional = self._some("confirm", *(("rewrite",) if self.rewrite else ()))
         column = widgets.Layout(
-            flex="1 1 380px", min_width="300px", height=HEIGHT, overflow="auto", padding="0 10px 0 0"
+            flex="1 1 270px", min_width="250px", height=HEIGHT, overflow="auto", padding="0 10px 0 0"
         )
         left = widgets.VBox([self.state, self.card, self.editor], layout=column)
         right = widgets.VBox([self.offer, self.source], layout=column)
+        for side in (left, right):
+            side.add_class("rt-column")
         self.children = [
             widgets.HTML(STYLE),
             self.status,
             self.filters,
-            widgets.HBox(self._some(*main), layout=row),
-            widgets.HBox([widgets.HTML("Drop because"), reasons], layout=row),
+            widgets.HBox(self._some(*MAIN), layout=row),
+            widgets.HBox([widgets.HTML("Drop because"), *reasons], layout=row),
             widgets.HBox([self.note, *self._some("note"), *optional, self.message], layout=row),
             widgets.HBox([left, right], layout=widgets.Layout(flex_flow=WRAP, border_top="1px solid #c3c9d0")),
             widgets.HBox([*self._some(*DRAWERS, "help"), self.go_to], layout=row),
@@ -125,8 +117,9 @@ class CurationPanel(ClickPanel):
             self.keys_shown,
             self.catcher,
         ]
-        self.message.layout.flex = "1 1 200px"
+        self.message.layout.flex = "1 1 160px"
         self.add_class(PANEL)
+        self._show_keys("")
 
     def _some(self, *names: str) -> list[widgets.Button]:
         return [self.buttons[name] for name in names]
@@ -134,7 +127,8 @@ class CurationPanel(ClickPanel):
     def actions(self) -> Mapping[str, Callable[[], None]]:
         """What each button and each key does."""
         dropping = {
-            f"drop_{number}": lambda text=text: self._decide("drop", text) for number, text in enumerate(REASONS, 1)
+            f"drop_{number}": lambda text=text: self._decide("drop", text)
+            for number, text in enumerate(REASONS.values(), 1)
         }
         return {
             "keep": self._keep,
@@ -165,10 +159,8 @@ class CurationPanel(ClickPanel):
         """A key, or the mouse over a button ("typed"), with the card and the wording that the person saw then."""
         if card == self.catcher.card and self.editor.is_open:
             self.run(lambda: self.editor.take(fields))
-        if name == "typed":
-            self.clicked = card
-        else:
-            self.clicked = card
+        self.clicked = card
+        if name != "typed":
             self.press(name)
 
     def press(self, name: str) -> None:
@@ -224,6 +216,7 @@ class CurationPanel(ClickPanel):
         self._leave()
         self.walk, self.settling = Walk(self.curation, ids, through=settle), settle
         self._go_on()
+        self.catcher.to_top()
 
     def _go_on(self) -> None:
         self._show(self.walk.onward())
@@ -238,6 +231,10 @@ class CurationPanel(ClickPanel):
         self._leave()
         self.walk.visit(pair_id)
         self._show(pair_id)
+
+    def _recall(self, pair_id: str) -> None:
+        self._jump(pair_id)
+        self.catcher.to_top()
 
     def _go_to(self) -> None:
         if wanted := self.go_to.value.strip():
@@ -259,8 +256,7 @@ class CurationPanel(ClickPanel):
             self.card.value = "<p><i>No pair is left in this list.</i></p>"
             return
         pair, flags = self.curation.pair(self.pair_id), self.curation.flags.get(self.pair_id, ())
-        shown = replace(pair, **self._wording())
-        original = self.curation.original(self.pair_id)
+        shown, original = replace(pair, **self._wording()), self.curation.original(self.pair_id)
         if self.editor.is_open:
             self.card.value = flag_list(flags)
         else:
@@ -303,7 +299,7 @@ class CurationPanel(ClickPanel):
         self._keep()
 
     def _close_editor(self) -> None:
-        self.keys_shown.value = ""
+        self._show_keys("")
         if self.editor.is_open:
             self._leave()
             self._draw_card()
@@ -351,6 +347,7 @@ class CurationPanel(ClickPanel):
         self.offered = replace(self.curation.original(pair_id), **wording_of(new), writer=new.writer)
         self.note.value = reason
         self._draw_card()
+        self._tell("the new wording is on the right")
 
     def _accept(self) -> None:
         if self.offered is None:
@@ -368,8 +365,10 @@ class CurationPanel(ClickPanel):
         self.drawer.children = [self.drawers[name]] if self.opened else []
 
     def _help(self) -> None:
-        shown = "" if self.keys_shown.value else f'<div class="rt-help">{key_list(KEYS, MEANINGS)}</div>'
-        self.keys_shown.value = shown
+        self._show_keys("" if self.keys_shown.value else key_list(KEYS, MEANINGS))
+
+    def _show_keys(self, text: str) -> None:
+        self.keys_shown.value, self.keys_shown.layout.display = text, "" if text else "none"
 
     def draw(self) -> None:
         """Show how far the review is, how this pair stands, and the drawer that is open."""
@@ -393,3 +392,9 @@ class CurationPanel(ClickPanel):
     def table(self, rows: int = 20) -> str:
         """The state as escaped HTML that needs no widget: the counts and what a person saw, the newest first."""
         return f"<p>{html.escape(self.summary())}</p>{decision_table(self.curation, rows)}"
+
+
+def _line(label: str, width: str) -> widgets.Text:
+    """A field of one line that is read when it is left or with Enter."""
+    layout, style = widgets.Layout(width=width), {"description_width": "initial"}
+    return widgets.Text(description=label, continuous_update=False, layout=layout, style=style)

@@ -5,9 +5,14 @@ from __future__ import annotations
 from ragtune_lib.curation.card import FONT
 from ragtune_lib.keys import PANEL
 
-REASONS = (  # why pairs are dropped, most often; keys 1 to 6
-    "not in the source", "wrong answer", "unclear question", "not worth learning", "asked twice", "private or harmful",
-)  # fmt: skip
+REASONS = {  # why pairs are dropped, most often: what the button says, what is written down; keys 1 to 6
+    "unsupported": "not in the source",
+    "wrong": "wrong answer",
+    "unclear": "unclear question",
+    "trivial": "not worth learning",
+    "repeated": "asked twice",
+    "private": "private or harmful",
+}
 BUTTONS = {  # label, style, tooltip
     "keep": ("Keep (a)", "success", "use the pair in the wording shown"),
     "drop": ("Drop (x)", "danger", "do not use the pair; the note is the reason"),
@@ -26,7 +31,10 @@ BUTTONS = {  # label, style, tooltip
     "accept": ("Use the new wording", "success", "an edit with the teacher's new wording"),
     "decline": ("Leave the old", "", "forget the teacher's new wording"),
     "confirm": ("Still holds", "info", "the pair has changed since its decision: decide the same again"),
-    **{f"drop_{number}": (f"{number} {text}", "", f"drop: {text}") for number, text in enumerate(REASONS, 1)},
+    **{
+        f"drop_{number}": (f"{number} {label}", "", f"drop: {text}")
+        for number, (label, text) in enumerate(REASONS.items(), 1)
+    },
     "history": ("History", "", "what was decided last; a click shows the pair"),
     "bulk": ("Many at once", "", "decide about every pair of the list"),
     "quality": ("Quality", "", "how many errors are left, and whether people agree"),
@@ -60,6 +68,7 @@ padding:8px 12px;overflow:visible;outline:none;--jp-ui-font-color0:#1c1e21;--jp-
 {_P}:focus-within{{border-color:#0b5c9e}}
 {_P} .widget-html-content{{color:#1c1e21;line-height:1.5}}
 {_P} textarea{{font:14px/1.45 {FONT}!important}}
+{_P} .rt-column>*{{flex-shrink:0}}
 {_P} .rt-line{{white-space:nowrap;overflow:hidden;text-overflow:ellipsis;height:21px}}
 {_P} input::placeholder,{_P} textarea::placeholder{{color:#56606b}}
 {_P} .jupyter-button{{background:#eef1f4;color:#1c1e21;border:1px solid #aab2bb;border-radius:4px}}
@@ -67,14 +76,14 @@ padding:8px 12px;overflow:visible;outline:none;--jp-ui-font-color0:#1c1e21;--jp-
 {_P} .jupyter-button.mod-danger{{background:#b00020;color:#fff}}
 {_P} .jupyter-button.mod-info{{background:#0b5c9e;color:#fff}}
 {_P} .jupyter-button:focus-visible{{outline:3px solid #0b5c9e;outline-offset:1px}}
-{_P} .rt-reason .jupyter-button{{height:24px;line-height:22px;font-size:12px;background:#fff}}
+{_P} .jupyter-button.rt-reason{{height:24px;line-height:22px;font-size:12px;background:#fff}}
 {_P} .jupyter-button.rt-row{{width:100%!important;text-align:left;background:#fff;border-color:#e1e4e8;margin:0 0 1px}}
 {_P} .rt-bar{{display:flex;height:8px;background:#e1e4e8;border-radius:4px;overflow:hidden;margin:2px 0}}
 {_P} .rt-bar i{{display:block;height:100%}}
 {_P} .rt-keys::after{{content:none}}
 {_P}[data-lm-suppress-shortcuts] .rt-keys::after{{content:"click the panel to use keys";color:#56606b}}
 {_P}[data-lm-suppress-shortcuts]:focus-within .rt-keys::after{{content:"keys on, ? for help";color:#0b5c9e}}
-{_P} .rt-help{{position:absolute;z-index:9;top:90px;right:24px;background:#fff;border:2px solid #0b5c9e;
+{_P} .rt-help.widget-html{{position:absolute;z-index:9;top:90px;right:24px;background:#fff;border:2px solid #0b5c9e;
 border-radius:8px;padding:10px 16px;box-shadow:0 4px 18px rgba(0,0,0,.25)}}
 {_P} .rt-help td{{padding:1px 12px 1px 0;text-align:left;font-size:13px;background:#fff;color:#1c1e21}}
 {_P} kbd{{background:#eef1f4;border:1px solid #aab2bb;border-radius:3px;padding:0 5px;font:12px ui-monospace,monospace}}

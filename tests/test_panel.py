@@ -226,6 +226,16 @@ def test_the_lists_choose_what_is_shown(panel, name, value, ids):
     assert len(panel.walk.ids) == 3
 
 
+def test_a_list_that_is_not_shown_is_told_while_it_chooses(panel):
+    assert (panel.filters.more.description, panel.filters.seldom.layout.display) == ("More", "none")
+    panel.filters.lists["scope"].value = "global"
+    assert panel.filters.more.description == "More (1)"
+    panel.filters.more.value = True
+    assert panel.filters.seldom.layout.display == ""
+    panel.filters.reset.click()
+    assert (panel.filters.more.description, len(panel.walk.ids)) == ("More", 3)
+
+
 def test_the_search_finds_words_and_says_so_when_there_are_none(panel):
     panel.filters.search.value = "question b"
     assert panel.pair_id == "b"
@@ -260,7 +270,7 @@ def test_a_skipped_and_a_flagged_pair_come_back_after_the_others_and_decide_noth
 def test_a_pair_is_dropped_with_a_common_reason_and_free_text(panel, act, number):
     panel.note.value = "see the jar"
     act(panel, f"drop_{number}")
-    assert panel.curation.decision("c").note == f"{REASONS[number - 1]}: see the jar"
+    assert panel.curation.decision("c").note == f"{list(REASONS.values())[number - 1]}: see the jar"
     assert panel.note.value == ""
     jump(panel, "c")
     assert "see the jar" in panel.state.value

@@ -32,7 +32,7 @@ STYLE = f"""<style>
 .rt-card .tags{{margin:0 0 6px;color:#56606b;font-size:12px}}
 .rt-card .tag{{display:inline-block;background:#eef1f4;color:#1c1e21;border-radius:10px;padding:0 9px;
 margin:0 4px 4px 0}}
-.rt-card .flag{{background:#fff3cd;border-left:4px solid #8a6d00;padding:1px 9px;margin:0 0 4px}}
+.rt-card .flag{{background:#fff3cd;border-left:4px solid #8a6d00;padding:1px 9px;margin:4px 0}}
 .rt-card .blocks{{background:#fbe3e4;border-left-color:#b00020}}
 .rt-card blockquote{{margin:6px 0;padding:4px 12px;border-left:3px solid #c3c9d0;white-space:pre-wrap;
 unicode-bidi:plaintext}}

@@ -83,11 +83,13 @@ class Bulk(widgets.VBox):
         self.ids: list[str] = []  # what the preview showed; the decision is about nothing else
         self.seen: tuple[Sequence[str], int] = ((), 0)  # list and number of events at the preview
         wide = {"description_width": "initial"}
-        self.action = widgets.Dropdown(options=("keep", "drop", "flag"), description="Decide", style=wide)
+        self.action = widgets.Dropdown(
+            options=("keep", "drop", "flag"), description="Decide", style=wide, layout={"width": "auto"}
+        )
         self.note = widgets.Text(description="Reason", style=wide, layout=widgets.Layout(width="260px"))
         self.decided_too = widgets.Checkbox(description="decided ones as well", indent=False)
         self.preview = button("Preview", self.look, run, "show what this would decide")
-        self.confirm = button("", self.decide, run, "write these decisions down as one step", "danger")
+        self.confirm = button("", self.decide, run, "write these decisions down as one step")
         self.told = widgets.HTML()
         for box in (self.action, self.note, self.decided_too):
             box.observe(lambda _: self._forget(), names="value")
@@ -121,6 +123,7 @@ class Bulk(widgets.VBox):
         )
         more = f"<p>and {len(self.ids) - EXAMPLES} more</p>" if len(self.ids) > EXAMPLES else ""
         self.told.value = f"<p><b>{self.action.value} {len(self.ids)} pairs</b>{spared}:</p><ol>{rows}</ol>{more}"
+        self.confirm.button_style = "danger" if self.action.value == "drop" else "success"
         self.confirm.description = f"{self.action.value.title()} {len(self.ids)} pairs"
         self.confirm.layout.display = "" if self.ids else "none"
 
@@ -180,7 +183,7 @@ class Guidelines(widgets.VBox):
 
 def key_list(bindings: Mapping[str, str], told: Mapping[str, str]) -> str:
     """Escaped HTML of the keys and what they do, in the order of `told`."""
-    shown = {" ": "space", "Ctrl+s": "Ctrl+S"}
+    shown = {" ": "space", "Escape": "Esc", "Ctrl+s": "Ctrl+S", "Ctrl+z": "Ctrl+Z", "Ctrl+y": "Ctrl+Y"}
     rows = []
     for name, meaning in told.items():
         pressed = " or ".join(

@@ -45,7 +45,7 @@ class Editor(widgets.VBox):
         self.original = dict(original)
         for name in FIELDS:
             least, most = LINES[name]
-            lines = sum(1 + len(line) // COLUMNS for line in shown[name].split("\n"))
+            lines = 1 + sum(1 + len(line) // COLUMNS for line in shown[name].split("\n"))
             area = widgets.Textarea(
                 value=shown[name],
                 description=name.title(),

@@ -13,13 +13,14 @@ from ragtune_lib.curate import Curation
 from ragtune_lib.curation.queues import ORDERS, Filter, choices
 
 SEARCH = "ragtune-search"  # DOM class of the search field
-LISTS = ("status", "scope", "kind", "check", "document", "community", "reviewer")
+OFTEN = ("status", "check")
+SELDOM = ("scope", "kind", "document", "community", "reviewer")  # shown when they are asked for
 LONG = 40  # entries; a longer list is typed into, not scrolled
 SUGGESTED = 2000  # of such a list, what the browser holds to complete it
 LABEL = 40  # characters shown of an entry
 
 
-class FilterRow(widgets.HBox):
+class FilterRow(widgets.VBox):
     """Lists to choose from and a search field; the lists are made once, so that a click never waits for them.
 
     Args:
@@ -29,19 +30,19 @@ class FilterRow(widgets.HBox):
     """
 
     def __init__(self, curation: Curation, changed: Callable[[], None], order: str):
-        super().__init__(layout=widgets.Layout(flex_flow="row wrap", align_items="center"))
+        super().__init__()
         self.changed, self.quiet = changed, False
         self.typed: dict[str, dict[str, str]] = {}  # value by label of the lists that are typed into
         found = choices(curation)
-        self.lists = {name: self._list(name, found[name]) for name in LISTS}
+        self.lists = {name: self._list(name, found[name]) for name in (*OFTEN, *SELDOM)}
         self.order = widgets.Dropdown(
             description="Order", options=ORDERS, value=order, style=_WIDE, layout=widgets.Layout(width="auto")
         )
         self.search = widgets.Text(
             placeholder="words of the pair",
-            description="Search",
+            description="Find",
             continuous_update=False,
-            layout=widgets.Layout(width="220px"),
+            layout=widgets.Layout(width="165px"),
             style=_WIDE,
         )
         self.search.add_class(SEARCH)
@@ -49,13 +50,15 @@ class FilterRow(widgets.HBox):
             description="Clear", tooltip="list all pairs again", layout=widgets.Layout(width="auto")
         )
         self.reset.on_click(lambda _: self.clear())
+        self.more = widgets.ToggleButton(tooltip="more lists to choose from", layout=widgets.Layout(width="auto"))
+        row = widgets.Layout(flex_flow="row wrap", align_items="center")
+        often = [self.search, self.order, *(self.lists[name] for name in OFTEN), self.more, self.reset]
         # a list with one entry would not choose anything
-        self.children = [
-            self.search,
-            self.order,
-            *(self.lists[name] for name in LISTS if len(found[name]) > 1),
-            self.reset,
-        ]
+        self.seldom = widgets.HBox([self.lists[name] for name in SELDOM if len(found[name]) > 1])
+        self.seldom.layout.flex_flow = "row wrap"
+        self.children = [widgets.HBox(often, layout=row), self.seldom]
+        self.more.observe(lambda _: self._tell(), names="value")
+        self._tell()
         for box in (*self.lists.values(), self.search, self.order):
             box.observe(self._observed, names="value")
 
@@ -86,8 +89,15 @@ class FilterRow(widgets.HBox):
             raise ValueError(f"no {name} {value!r:.60}; choose one of the list")
         return self.typed[name][value]
 
+    def _tell(self) -> None:
+        """Show or hide the lists of the second row; what is chosen in them is told either way."""
+        count = sum(bool(self.lists[name].value) for name in SELDOM)
+        self.more.description = f"More ({count})" if count else "More"
+        self.seldom.layout.display = "" if self.more.value else "none"
+
     def _observed(self, _: object) -> None:
         if not self.quiet:
+            self._tell()
             self.changed()
 
     def value(self) -> Filter:
@@ -96,7 +106,7 @@ class FilterRow(widgets.HBox):
         Raises:
             ValueError: if a document or a community was typed that is not there.
         """
-        return Filter(**{name: self._chosen(name) for name in LISTS}, text=self.search.value.strip())
+        return Filter(**{name: self._chosen(name) for name in self.lists}, text=self.search.value.strip())
 
     def clear(self) -> None:
         """Choose everything again, as one change."""
@@ -106,7 +116,7 @@ class FilterRow(widgets.HBox):
                 box.value = ""
         finally:
             self.quiet = False
-        self.changed()
+        self._observed(None)
 
 
 _WIDE = {"description_width": "initial"}

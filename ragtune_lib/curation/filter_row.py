@@ -39,10 +39,10 @@ class FilterRow(widgets.VBox):
             description="Order", options=ORDERS, value=order, style=_WIDE, layout=widgets.Layout(width="auto")
         )
         self.search = widgets.Text(
-            placeholder="words of the pair",
+            placeholder="words",
             description="Find",
             continuous_update=False,
-            layout=widgets.Layout(width="165px"),
+            layout=widgets.Layout(width="120px"),
             style=_WIDE,
         )
         self.search.add_class(SEARCH)

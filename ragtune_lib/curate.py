@@ -8,7 +8,7 @@ be read is reported and stays where it is.
 from __future__ import annotations
 
 import threading
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -33,6 +33,7 @@ from ragtune_lib.curation.events import (
     seen,
     stale_problem,
     standing,
+    uncollected,
 )
 from ragtune_lib.records import Chunk, Decision, Flag, QAPair, Question
 from ragtune_lib.store import append_records, content_id
@@ -112,31 +113,42 @@ class Curation:
         self.folder, self.reviewer = folder, reviewer
         self.path = decisions_file(folder, reviewer)
         self.pairs = {pair.id: pair for pair in pairs}
-        read, whence = (read_folder, folder) if blind is None else (read_file, self.path)
-        events, self.problems = read(whence, self.pairs)
-        if blind is not None:
-            self.pairs = {pair_id: self.pairs[pair_id] for pair_id in blind}
-        self.flags: dict[str, list[Flag]] = defaultdict(list)
+        self.flags: dict[str, list[Flag]] = {}
         for flag in flags:
-            if flag.pair_id in self.pairs:
-                self.flags[flag.pair_id].append(flag)
-        self.blocked = {pair_id for pair_id, found in self.flags.items() if any(flag.blocks for flag in found)}
+            self.flags.setdefault(flag.pair_id, []).append(flag)
         self.chunks = {chunk.id: chunk for chunk in chunks}
         self.held_out = tuple(held_out)
         self.searched: dict[str, str] = {}  # texts prepared for the search, see `curation.queues`
         self._lock = threading.RLock()  # widget callbacks may run on another thread than the notebook's cells
+        with uncollected():
+            entries, self.problems = (
+                read_folder(folder, self.pairs) if blind is None else read_file(self.path, self.pairs)
+            )
+            if blind is not None:
+                self.pairs = {pair_id: self.pairs[pair_id] for pair_id in blind}
+            self.flags = {pair_id: found for pair_id, found in self.flags.items() if pair_id in self.pairs}
+            self.blocked = {pair_id for pair_id, found in self.flags.items() if any(flag.blocks for flag in found)}
+            self._fold(entries)
+
+    def _fold(self, entries: Sequence[Entry]) -> None:
+        """Find the state that follows from what was read."""
         self.events = Fold()
-        for entry in events:
+        for entry in entries:
             self.events.add(entry)
-        self.decisions = [entry[3] for entry in events]  # all of them, undo and redo included, in order
-        own = (entry for entry in reversed(events) if entry[1] == self.path.name)
+        self.decisions = [entry[3] for entry in entries]  # all of them, undo and redo included, in order
+        own = (entry for entry in reversed(entries) if entry[1] == self.path.name)
         self._latest, _, self._line, _ = next(own, ("", "", 0, None))  # time and line of the last own event
         self._words: dict[str, Decision] = {}
         self._states = {one: self._look(one) for one in self.events.about if one in self.pairs}  # others: undecided
-        self._counts = Counter(self._states.values())
-        self._counts["undecided"] += len(self.pairs) - len(self._states)
-        self._kept = sum(_used(self.state(one), one in self.blocked) for one in self.pairs)
-        self._report_stale()
+        groups = Counter(zip(map(self.state, self.pairs), map(self.blocked.__contains__, self.pairs), strict=True))
+        self._counts = Counter[str]()
+        for (state, _), count in groups.items():
+            self._counts[state] += count
+        self._kept = sum(count for group, count in groups.items() if _used(*group))
+        for pair_id in [pair_id for pair_id, state in self._states.items() if state == "stale"]:
+            _, file, line = max(entry[:3] for entry in self.events.words(pair_id).values())
+            what = f"the evidence or the wording of pair {pair_id} has changed"
+            self.problems.append(stale_problem(f"{file}, line {line}", what))
 
     def _look(self, pair_id: str) -> str:
         """The state of a pair by the events; remembers what counts about it."""
@@ -154,12 +166,6 @@ class Curation:
         self._counts[state] += 1
         self._kept += _used(state, blocked) - _used(before, blocked)
         self.searched.pop(pair_id, None)
-
-    def _report_stale(self) -> None:
-        for pair_id in [pair_id for pair_id, state in self._states.items() if state == "stale"]:
-            _, file, line = max(entry[:3] for entry in self.events.words(pair_id).values())
-            what = f"the evidence or the wording of pair {pair_id} has changed"
-            self.problems.append(stale_problem(f"{file}, line {line}", what))
 
     def decide(
         self,

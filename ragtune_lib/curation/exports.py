@@ -17,18 +17,19 @@ chats a zero-width space takes such a mark apart; the dataset and pairs.jsonl ke
 
 from __future__ import annotations
 
+import hashlib
 import html
 import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ragtune_lib.curate import Curation
 from ragtune_lib.records import QAPair
-from ragtune_lib.store import to_json, write_bytes, write_json, write_text
+from ragtune_lib.store import read_json, to_json, write_bytes, write_json, write_text
 from ragtune_lib.training_set import Form, target_text
 
 BATCH = 1000  # rows in memory while a dataset is written
@@ -91,7 +92,8 @@ def preferences(curation: Curation, form: Form = "plain") -> Iterator[Preference
         state = curation.state(pair_id)
         better = curation.pair(pair_id) if state == "edit" else best.get(original.fact_id) if state == "drop" else None
         if better:
-            chosen, rejected = target_text(better, form), target_text(original, form)
+            # without cues: an edit may have lost them, and that is no reason to prefer it
+            chosen, rejected = (target_text(replace(one, cues=""), form) for one in (better, original))
             if chosen != rejected:
                 yield Preference(better.question, chosen, rejected)
 
@@ -190,14 +192,21 @@ def export_dataset(folder: Path, items: Iterable[Row], licence: str = "unknown",
     names = [field.name for field in fields(Row)]
     features = Features({name: List(Value("string")) if name == "evidence_ids" else Value("string") for name in names})
     told: Counter[tuple[str, ...]] = Counter()
+    content = hashlib.sha256()
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as work:
-        arrow, made = Path(work) / "rows.arrow", Path(work) / "dataset"
+        made = Path(work) / "dataset"
+        # saved without rows, which are then streamed into its file: saving rows would read all of them into memory
+        empty = Dataset.from_dict({name: [] for name in names}, features=features)
+        DatasetDict({"train": empty}).save_to_disk(str(made), num_shards={"train": 1})
+        state = read_json(made / "train" / "state.json")
+        arrow = made / "train" / state["_data_files"][0]["filename"]
         with ArrowWriter(features=features, path=str(arrow), writer_batch_size=BATCH) as writer:
             for item in items:
                 writer.write({name: getattr(item, name) for name in names})
+                content.update(f"{item.id} {item.target}\n".encode())
                 told[item.scope, item.kind, item.writer, item.decision, item.reviewer] += 1
             writer.finalize()
-        DatasetDict({"train": Dataset.from_file(str(arrow))}).save_to_disk(str(made))
+        write_json(made / "train" / "state.json", state | {"_fingerprint": content.hexdigest()[:16]})
         write_text(made / "README.md", dataset_card(told, licence, form))
         if folder.exists():
             folder.rename(Path(work) / "old")  # goes with the work folder

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ragtune_lib.curate import STATES, Curation
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 ORDERS = ("undecided", "worst", "random", "similar", "document")
+ALIKE = 0.9  # cosine from which two questions do not lead two groups
 BLOCK = 1024  # questions that are compared all with all: bounds the time where many are alike
 LATER = {"undecided": 0, "stale": 0, "flag": 1, "skip": 2}  # rank in the order "undecided"; what is decided comes last
 
@@ -48,10 +49,14 @@ def matching(curation: Curation, chosen: Filter) -> list[str]:
     if chosen.status and chosen.status not in STATES:
         raise ValueError(f"unknown status {chosen.status!r:.60}, expected one of {', '.join(STATES)}")
     ids = list(curation.pairs)
-    for field in fields(Filter):  # the costly ones come last, when few are left
-        if value := getattr(chosen, field.name):
-            keeps = TESTS[field.name](curation, value)
+    for name, test in TESTS.items():
+        if value := getattr(chosen, name):
+            keeps = test(curation, value)
             ids = [pair_id for pair_id in ids if keeps(pair_id)]
+    if words := chosen.text.casefold().split():  # last, when few are left
+        texts = searched_texts(curation)
+        for word in words:
+            ids = [pair_id for pair_id in ids if word in texts[pair_id]]
     return ids
 
 
@@ -81,11 +86,6 @@ def _reviewer(curation: Curation, reviewer: str) -> Test:
     return lambda pair_id: pair_id in events.about and reviewer in events.words(pair_id)
 
 
-def _text(curation: Curation, text: str) -> Test:
-    words, searched = text.casefold().split(), searched_texts(curation)
-    return lambda pair_id: all(word in searched[pair_id] for word in words)
-
-
 TESTS: dict[str, Callable[[Curation, str], Test]] = {
     "status": lambda curation, value: lambda pair_id: curation.state(pair_id) == value,
     "scope": lambda curation, value: lambda pair_id: curation.pairs[pair_id].scope == value,
@@ -96,7 +96,6 @@ TESTS: dict[str, Callable[[Curation, str], Test]] = {
     "community": _community,
     "document": _document,
     "reviewer": _reviewer,
-    "text": _text,
 }
 
 
@@ -200,7 +199,9 @@ def _by_vectors(curation: Curation, ids: Sequence[str], vectors: np.ndarray, see
     rows = {pair_id: row for row, pair_id in enumerate(curation.pairs)}
     chosen = np.asarray(vectors, dtype=np.float32)[[rows[pair_id] for pair_id in ids]]
     count = max(1, int(len(ids) ** 0.5))
-    leaders = chosen[np.sort(np.random.default_rng(seed).choice(len(ids), count, replace=False))]
+    drawn = chosen[np.sort(np.random.default_rng(seed).choice(len(ids), count, replace=False))]
+    likeness = np.triu(drawn @ drawn.T, 1)
+    leaders = drawn[likeness.max(axis=0) < ALIKE]  # two of one kind would divide what belongs together
     groups: defaultdict[int, list[int]] = defaultdict(list)
     for start in range(0, len(ids), 4096):
         nearest = (chosen[start : start + 4096] @ leaders.T).argmax(axis=1)

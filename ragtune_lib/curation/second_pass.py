@@ -193,4 +193,5 @@ def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
         return 0.0, 1.0
     p = hits / n
     middle, half = p + z**2 / (2 * n), z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    return max(0.0, (middle - half) / (1 + z**2 / n)), min(1.0, (middle + half) / (1 + z**2 / n))
+    low, high = (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
+    return low if hits else 0.0, high if hits < n else 1.0

@@ -14,7 +14,7 @@ from typing import Any
 
 from ragtune_lib.store import ROOT, write_json
 
-from . import endpoint, extraction, index, judging, measures, million, training
+from . import curation, endpoint, extraction, index, judging, measures, million, training
 
 PEPYS = Path("journal_pepys", "entries_1660_1665.jsonl")
 NEWS = Path("news_changelog", "docs.jsonl")
@@ -59,6 +59,8 @@ def plan(data: Path | None) -> list[tuple]:
         ("kept", endpoint.kept),
         ("judging", judging.judging),
         ("million", million.million_edges),
+        ("curation", curation.curation),
+        ("exports", curation.exports),
         ("machine", measures.ceilings),
         ("training_unsloth", training.training, "unsloth"),
         ("training_peft", training.training, "peft"),
@@ -188,6 +190,26 @@ def _million(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     yield f"graph of {found['relationships']} edges, saved", took, counts, ""
 
 
+def _curation(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    def told(name: str) -> str:
+        return f"{1000 * found[name]:.0f} ms ({1000 * found[f'{name}_cpu']:.0f} ms CPU)"
+
+    memory = f"{found['peak_mb']} MB, {found['input_mb']} MB of them before"
+    yield f"curation of {found['pairs']} pairs and as many events, opened", told("open"), memory, ""
+    worst = f"worst of 200: {1000 * found['decide_worst']:.1f} ms"
+    yield "a decision, on the disk", f"{1000 * found['decide']:.1f} ms", worst, ""
+    yield "a search in all pairs", told("search"), f"the first one {told('search_first')}", ""
+    yield "the slowest filter", told("filter"), f"counts {1e6 * found['counts']:.0f} \u00b5s", ""
+    yield "order by findings", told("order_worst"), f"similar questions together {told('order_similar')}", ""
+    yield "a bulk decision about half of them", told("bulk"), f"its undo {told('undo')}", ""
+
+
+def _exports(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    took = f"dataset {found['dataset']:.1f} s, JSON Lines {found['jsonl']:.1f} s, {found['peak_mb']} MB"
+    tenth = f"a tenth of them {found['peak_mb_tenth']} MB"
+    yield f"export of {found['rows']} rows", took, tenth, f"{found['peak_mb'] / found['peak_mb_tenth']:.2f}"
+
+
 def _extraction(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     score = f"F1 {found['f1']:.3f}, precision {found['precision']:.3f}, recall {found['recall']:.3f}"
     genres = ", ".join(f"{genre} {f1:.3f}" for genre, f1 in found["f1_by_genre"].items())
@@ -200,6 +222,8 @@ ROWS: dict[str, Callable[[Mapping[str, Any]], Iterator[tuple[str, ...]]]] = {
     "kept": _kept,
     "judging": _judging,
     "million": _million,
+    "curation": _curation,
+    "exports": _exports,
     "machine": _machine,
     "training_unsloth": _training("unsloth"),
     "training_peft": _training("peft"),

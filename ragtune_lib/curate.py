@@ -119,6 +119,7 @@ class Curation:
         self.chunks = {chunk.id: chunk for chunk in chunks}
         self.held_out = tuple(held_out)
         self.searched: dict[str, str] = {}  # texts prepared for the search, see `curation.queues`
+        self.communities: dict[str, set[str]] = {}  # chunk ids of each, likewise
         self._lock = threading.RLock()  # widget callbacks may run on another thread than the notebook's cells
         with uncollected():
             entries, self.problems = (

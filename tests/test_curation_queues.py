@@ -81,7 +81,7 @@ def test_a_filter_that_cannot_be_is_refused(review, tmp_path):
         matching(review, Filter(community="k9"))
     (tmp_path / "entities.jsonl").unlink()
     with pytest.raises(FileNotFoundError, match="entities"):
-        matching(review, Filter(community="k1"))
+        matching(Curation(tmp_path, PAIRS, FLAGS), Filter(community="k1"))
 
 
 def test_the_search_sees_the_wording_as_it_stands(review):

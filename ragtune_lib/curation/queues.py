@@ -69,12 +69,14 @@ def _in_chunks(curation: Curation, chunk_ids: set[str]) -> Test:
 
 
 def _community(curation: Curation, community_id: str) -> Test:
-    chunk_ids = {entity.id: entity.chunk_ids for entity in read_records(curation.folder / "entities.jsonl", Entity)}
-    for community in read_records(curation.folder / "communities.jsonl", Community):
-        if community.id == community_id:
-            inside = {one for entity_id in community.entity_ids for one in chunk_ids.get(entity_id, ())}
-            return _in_chunks(curation, inside)
-    raise ValueError(f"no community with id {community_id!r:.60}")
+    if not curation.communities:  # read once: a large graph takes seconds
+        chunk_ids = {one.id: one.chunk_ids for one in read_records(curation.folder / "entities.jsonl", Entity)}
+        for community in read_records(curation.folder / "communities.jsonl", Community):
+            inside = {chunk_id for one in community.entity_ids for chunk_id in chunk_ids.get(one, ())}
+            curation.communities[community.id] = inside
+    if community_id not in curation.communities:
+        raise ValueError(f"no community with id {community_id!r:.60}")
+    return _in_chunks(curation, curation.communities[community_id])
 
 
 def _document(curation: Curation, document_id: str) -> Test:

@@ -36,11 +36,12 @@ from ragtune_lib.curation.events import (
     uncollected,
 )
 from ragtune_lib.records import Chunk, Decision, Flag, QAPair, Question
-from ragtune_lib.store import append_records, content_id
+from ragtune_lib.store import ROOT, append_records, content_id
 from ragtune_lib.text import content_words
 
 __all__ = ["ACTIONS", "STATES", "Curation", "fold", "kept_pairs", "read_decisions", "seen", "standing", "worded"]
 
+POLICIES = ("use", "leave out")
 STATES = ("undecided", *DECIDING, *OPEN, "stale")
 SITTING_S = 300  # a longer break between two decisions ends a sitting, in seconds
 
@@ -95,9 +96,11 @@ class Curation:
         chunks: the source, for filters by document and for the panel.
         held_out: the held-out questions, for the panel.
         blind: ids of the only pairs to review, without reading what others decided; see `curation.second_pass`.
+        replay: a file of decisions from elsewhere, "" for none; they count as if it were in the folder.
 
     Raises:
         ValueError: for a reviewer that could be no part of a file name.
+        FileNotFoundError: if there is no file to replay.
     """
 
     def __init__(
@@ -109,6 +112,7 @@ class Curation:
         chunks: Sequence[Chunk] = (),
         held_out: Sequence[Question] = (),
         blind: Sequence[str] | None = None,
+        replay: str = "",
     ):
         self.folder, self.reviewer = folder, reviewer
         self.path = decisions_file(folder, reviewer)
@@ -125,11 +129,21 @@ class Curation:
             entries, self.problems = (
                 read_folder(folder, self.pairs) if blind is None else read_file(self.path, self.pairs)
             )
+            if replay:
+                entries = self._replayed(ROOT / replay, entries)
             if blind is not None:
                 self.pairs = {pair_id: self.pairs[pair_id] for pair_id in blind}
             self.flags = {pair_id: found for pair_id, found in self.flags.items() if pair_id in self.pairs}
             self.blocked = {pair_id for pair_id, found in self.flags.items() if any(flag.blocks for flag in found)}
             self._fold(entries)
+
+    def _replayed(self, path: Path, entries: Sequence[Entry]) -> list[Entry]:
+        """The events with those of a file from elsewhere, in order; its name is told apart from those of the folder."""
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no file of decisions {path}; write its path, or nothing to replay none")
+        more, bad = read_file(path, self.pairs)
+        self.problems += bad
+        return sorted([*entries, *((at, f"{path.parent.name}/{file}", line, event) for at, file, line, event in more)])
 
     def _fold(self, entries: Sequence[Entry]) -> None:
         """Find the state that follows from what was read."""
@@ -308,9 +322,20 @@ class Curation:
             "kept": self._kept,
         }
 
-    def kept(self) -> list[QAPair]:
-        """The pairs to train on as things stand; as `kept_pairs`."""
+    def kept(self, undecided: str = "use") -> list[QAPair]:
+        """The pairs to train on as things stand; as `kept_pairs`.
+
+        Args:
+            undecided: "use" pairs that nobody has decided about, unless a check blocks them, or "leave out" all.
+
+        Raises:
+            ValueError: for another policy.
+        """
+        if undecided not in POLICIES:
+            raise ValueError(f"policy {undecided!r:.60}, expected one of {', '.join(POLICIES)}")
         used = [pair_id for pair_id in self.pairs if _used(self.state(pair_id), pair_id in self.blocked)]
+        if undecided == "leave out":
+            used = [pair_id for pair_id in used if self.state(pair_id) in DECIDING]
         return [self.pair(pair_id) for pair_id in used]
 
     def rate(self) -> float | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ragtune_lib.store import content_id, file_hash
+from ragtune_lib.store import ROOT, content_id, file_hash
 
 LIBRARY = Path(__file__).resolve().parent
 TABLES = ("documents", "text_units", "entities", "relationships", "communities", "community_reports")
@@ -29,7 +29,7 @@ class Stage:
     name: str  # the notebook's file name without suffix
     reads: tuple[str, ...]  # a file that is not there counts as absent, as aliases.jsonl may be; or a pattern with "*"
     writes: tuple[str, ...]
-    inputs: tuple[str, ...] = ()  # parameters that name the user's own files: "documents", "graphrag", "questions"
+    inputs: tuple[str, ...] = ()  # parameters that name the user's own files, e.g. "documents"
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ STAGES = (
         "04_curate",
         ("pairs.jsonl", "chunks.jsonl", "documents.jsonl", "unseen.jsonl", DECISIONS),
         ("questions.jsonl", "flags.jsonl", "kept.jsonl"),
-        ("questions",),
+        ("questions", "decisions"),
     ),
     Stage(
         "05_finetune",
@@ -129,9 +129,14 @@ def stage_key(
         cells,
         sorted(parameters.items()),
         hashes(folder, stage.reads),
-        {name: inputs.get(name, "") for name in stage.inputs},
+        {name: inputs.get(name, "") or _file_hash(parameters.get(name, "")) for name in stage.inputs},
         module_hashes("\n".join(cells), library),
     )
+
+
+def _file_hash(path: str) -> str:
+    """Content hash of a file that a parameter names, "" where it names none."""
+    return file_hash(ROOT / path) if path and (ROOT / path).is_file() else ""
 
 
 def holds(record: Mapping[str, Any] | None, key: str, stage: Stage, folder: Path) -> bool:

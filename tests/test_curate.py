@@ -351,3 +351,33 @@ def test_cues_stay_only_while_an_edited_reasoning_holds_their_words(reasoning, c
     whole = replace(A, reasoning="A pan of soup stood on the stairs.", cues="soup, stairs")
     edited = kept_pairs([whole], [], [Decision("a", "edit", "What?", reasoning, "Soup.")])[0]
     assert edited.cues == cues
+
+
+def test_decisions_from_elsewhere_count_as_if_they_were_in_the_folder(tmp_path):
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    here.mkdir()
+    elsewhere.mkdir()
+    Curation(elsewhere, PAIRS, FLAGS).decide(PAIRS[0].id, "drop")
+    file = elsewhere / "decisions.jsonl"
+    before = file.read_bytes()
+    replayed = Curation(here, PAIRS, FLAGS, replay=str(file))
+    assert replayed.state(PAIRS[0].id) == "drop"
+    replayed.decide(PAIRS[0].id, "keep")
+    again = Curation(here, PAIRS, FLAGS, replay=str(file))
+    assert again.state(PAIRS[0].id) == "keep"
+    assert again.undo()[0].action == "keep"
+    assert again.state(PAIRS[0].id) == "drop"
+    assert Curation(here, PAIRS, FLAGS).state(PAIRS[0].id) == "undecided"
+    assert file.read_bytes() == before
+    with pytest.raises(FileNotFoundError, match="no file of decisions"):
+        Curation(here, PAIRS, FLAGS, replay=str(elsewhere / "gone.jsonl"))
+
+
+def test_the_policy_says_what_becomes_of_undecided_pairs(tmp_path):
+    curation = Curation(tmp_path, PAIRS, FLAGS)
+    curation.decide(PAIRS[0].id, "keep")
+    curation.decide(PAIRS[1].id, "skip")
+    assert [pair.id for pair in curation.kept("leave out")] == [PAIRS[0].id]
+    assert len(curation.kept("use")) > 1
+    with pytest.raises(ValueError, match="expected one of use, leave out"):
+        curation.kept("drop")

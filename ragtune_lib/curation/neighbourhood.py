@@ -6,8 +6,10 @@ import html
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 
 from ragtune_lib.records import Entity, QAPair, Relationship
+from ragtune_lib.store import read_records
 from ragtune_lib.text import contains, normalize
 
 NODES = 12  # drawn at most
@@ -34,6 +36,14 @@ class Neighbourhoods:
             if link.source != link.target and link.source in self.entities and link.target in self.entities:
                 self.links[link.source].append(link)
                 self.links[link.target].append(link)
+
+    @classmethod
+    def read(cls, folder: Path) -> Neighbourhoods:
+        """Of the graph in a run folder; without one nothing is drawn."""
+        files = folder / "entities.jsonl", folder / "relationships.jsonl"
+        if not all(file.is_file() for file in files):
+            return cls()
+        return cls(read_records(files[0], Entity), read_records(files[1], Relationship))
 
     def centre(self, pair: QAPair) -> Entity | None:
         """The entity that the pair is about: of those in its evidence, one that it names, best in question and answer.

@@ -11,7 +11,6 @@ the browser starts).
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 ENTRIES = ("2025-01-04", "2025-01-12", "2025-01-20", "2025-01-29", "2025-02-09", "2025-02-14")
@@ -49,7 +48,9 @@ def documents(folder: Path) -> Path:
             f"# {number} March 2025: Paint {markup}\n\nWren Vale painted {markup} on the wall of the Harbour House. "
             f"Ilse Brandt sold {number + 2} jars to Wren Vale beside {markup} in Oslo. It stayed there for two days.\n"
         )
-        (folder / f"2025-03-{number:02} <img src=x onerror=console.log('canary:name')>.md").write_text(text, encoding="utf-8")
+        (folder / f"2025-03-{number:02} <img src=x onerror=console.log('canary:name')>.md").write_text(
+            text, encoding="utf-8"
+        )
     for number, (name, odd) in enumerate(ODD.items(), 1):
         text = f"# {number} April 2025: {name}\n\nWren Vale read {odd} aloud in the Harbour House for {number} hours.\n"
         (folder / f"2025-04-{number:02}.md").write_text(text, encoding="utf-8")

@@ -108,3 +108,15 @@ def undrawn_charts(page):
 def lines(path):
     """The JSON lines of a file, [] when it is not there."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+
+def serious_findings(page, selector=None):
+    """What axe-core calls serious or critical in the page or in a part of it: rule, what is wrong, where."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page, context=selector).response["violations"]
+    return [
+        (rule["id"], rule["help"], [(node["target"], node["html"][:200]) for node in rule["nodes"][:5]])
+        for rule in found
+        if rule["impact"] in ("serious", "critical")
+    ]

@@ -168,6 +168,14 @@ def wait_for(question, server, log):
     raise TimeoutError(f"no answer in {START_S} s: {log.read_text()[-4000:]}")
 
 
+def picture(page, name):
+    """Keep a picture of the whole page; a notebook scrolls inside, so the window is made as tall as it is."""
+    tall = page.evaluate("() => Math.max(...[...document.querySelectorAll('*')].map(part => part.scrollHeight))")
+    page.set_viewport_size({"width": 1280, "height": min(tall + 150, 6000)})
+    page.wait_for_timeout(700)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
 @dataclass(frozen=True)
 class Recorded:
     """What a page did that none may do."""
@@ -205,8 +213,7 @@ def page(chromium, request):
         page.on("websocket", connected)
         page.on("console", lambda told: ran.append(told.text) if told.text.startswith("canary:") else None)  # any frame
         yield page
-        name = re.sub(r"\W+", "_", request.node.name)[:100]
-        page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+        picture(page, re.sub(r"\W+", "_", request.node.name)[:100])
         browser.close()
     assert not outside, "asked of other hosts"
     assert not errors, "errors of the page"

@@ -93,7 +93,8 @@ def graph_frames(page):
 
 
 def painted_pixels(frame):
-    """Pixels of the fullest canvas of a frame that are not transparent."""
+    """Pixels of the fullest canvas of a frame that are not transparent, once it is in sight."""
+    frame.frame_element().scroll_into_view_if_needed()
     frame.wait_for_selector("canvas", timeout=WAIT_MS)
     frame.page.wait_for_timeout(500)  # the first fit and redraw come with the next frames
     return frame.evaluate(PAINTED)
@@ -120,3 +121,53 @@ def serious_findings(page, selector=None):
         for rule in found
         if rule["impact"] in ("serious", "critical")
     ]
+
+
+PANEL = ".jp-OutputArea-output:has(.widget-textarea)"
+
+
+class Panel:
+    """The curation panel on a page, worked by mouse and keyboard.
+
+    Args:
+        page: where it is shown.
+        decisions: the file that its clicks are written to.
+        selector: of the element around it.
+    """
+
+    def __init__(self, page, decisions, selector=PANEL):
+        self.page, self.decisions = page, decisions
+        self.box = page.locator(selector).last
+        self.box.wait_for(timeout=WAIT_MS)
+
+    def area(self, label):
+        """The text area with a label."""
+        return self.box.locator(".widget-textarea", has_text=label).locator("textarea")
+
+    def question(self):
+        """The question that is shown."""
+        return self.area("Question").input_value()
+
+    def write(self, label, text):
+        """Type a text into an area, in the place of what is there."""
+        click(self.page, self.area(label))
+        self.area(label).fill(text)
+        self.page.keyboard.press("Tab")  # the panel hears of it when the area is left, as from a person
+
+    def press(self, button, decisions):
+        """Click a button, and wait until the file holds that many lines and the panel has drawn."""
+        click(self.page, self.box.get_by_role("button", name=button, exact=True))
+        self.wait_for(lambda: len(lines(self.decisions)) == decisions)
+        self.page.wait_for_timeout(500)
+
+    def wait_for(self, condition):
+        """Wait until something holds.
+
+        Raises:
+            TimeoutError: if it never does.
+        """
+        for _ in range(WAIT_MS // 100):
+            if condition():
+                return
+            self.page.wait_for_timeout(100)
+        raise TimeoutError(f"never came true; {len(lines(self.decisions))} decisions are on disk")

@@ -170,13 +170,23 @@ def support_flags(pairs: Sequence[QAPair], chunks: Sequence[Chunk]) -> list[Flag
 def _unsupported(pair: QAPair, evidence: Evidence) -> Iterable[Flag]:
     if unsaid := _unsaid(pair, evidence):
         yield Flag(pair.id, "quote", f"not in the evidence: {unsaid}", True)
-    claims = ORDINAL.sub("", f"{pair.reasoning}\n\n{pair.answer}")
-    if invented := sorted(numbers(claims) - evidence.numbers):
+    claims = f"{pair.reasoning}\n\n{pair.answer}"
+    if invented := unknown_numbers(claims, evidence):
         yield Flag(pair.id, "number", f"not in the evidence: {', '.join(invented)}", True)
-    asked = normalize(f"{pair.question} {_without_possessive(pair.question)}")
-    unknown = sorted(n for n in names(claims) if not contains(evidence.words, n) and not contains(asked, n))
-    if unknown:
+    if unknown := unknown_names(claims, pair.question, evidence):
         yield Flag(pair.id, "name", f"not in the evidence: {', '.join(unknown)}", True)
+
+
+def unknown_numbers(claims: str, evidence: Evidence) -> list[str]:
+    """Numbers in a text that neither the evidence nor its dates have, sorted; the ordinals of a list are none."""
+    return sorted(numbers(ORDINAL.sub("", claims)) - evidence.numbers)
+
+
+def unknown_names(claims: str, question: str, evidence: Evidence) -> list[str]:
+    """Names in a text that neither the evidence nor the months of its dates nor the question have, sorted."""
+    asked = normalize(f"{question} {_without_possessive(question)}")
+    found = names(ORDINAL.sub("", claims))
+    return sorted(name for name in found if not contains(evidence.words, name) and not contains(asked, name))
 
 
 def _unsaid(pair: QAPair, evidence: Evidence) -> str:

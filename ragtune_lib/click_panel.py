@@ -33,7 +33,7 @@ class ClickPanel(widgets.VBox):
             for name, (label, style, tip) in buttons.items()
         }
         for name, button in self.buttons.items():
-            button.on_click(lambda _, name=name: self.run(self.actions()[name]))
+            button.on_click(lambda _, name=name: self.press(name))
         self.row = widgets.HBox(list(self.buttons.values()), layout=widgets.Layout(flex_flow=WRAP))
         self.children = [self.status, self.card, self.row, self.message]
 
@@ -48,6 +48,10 @@ class ClickPanel(widgets.VBox):
     def summary(self) -> str:
         """One line of plain text: how far the person is."""
         raise NotImplementedError
+
+    def press(self, name: str) -> None:
+        """Do what a button does."""
+        self.run(self.actions()[name])
 
     def run(self, action: Callable[[], None]) -> None:
         """Do one thing and draw; its error is shown in the panel, since a notebook hides what a callback raises."""

@@ -1,74 +1,68 @@
-"""What a person decides about pairs: events appended to decisions.jsonl, and the state that follows from them.
+"""What people decide about pairs: the state that follows from their events, and the way to change it.
 
-The file is only ever appended to. State is a fold of its events, so a restarted kernel goes on where it stopped, and
-a line that cannot be read is reported and stays where it is.
+Events are appended to one file per person and never changed; `curation.events` has the rules of what counts. So a
+restarted kernel goes on where it stopped, files of several people merge by being in one folder, and a line that cannot
+be read is reported and stays where it is.
 """
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import get_args, get_type_hints
 
-from ragtune_lib.records import Decision, Flag, Problem, QAPair
-from ragtune_lib.store import append_record, to_record
+from ragtune_lib.curation.events import (
+    ACTIONS,
+    DECIDING,
+    OPEN,
+    TURNS,
+    Entry,
+    Fold,
+    Step,
+    as_line,
+    complaint_about,
+    decisions_file,
+    fold,
+    pair_hash,
+    read_decisions,
+    read_file,
+    read_folder,
+    seen,
+    stale_problem,
+    standing,
+)
+from ragtune_lib.records import Chunk, Decision, Flag, QAPair, Question
+from ragtune_lib.store import append_records, content_id
 from ragtune_lib.text import content_words
 
-ACTIONS = get_args(get_type_hints(Decision)["action"])
-VIEWS = ("undecided", "flagged", "all", "local", "global")
+__all__ = ["ACTIONS", "STATES", "Curation", "fold", "kept_pairs", "read_decisions", "seen", "standing", "worded"]
 
-
-def standing(decisions: Iterable[Decision]) -> list[Decision]:
-    """Events that were not taken back, in order, without the undo events themselves.
-
-    An undo takes back the same reviewer's last standing keep, edit or drop of the pair that it names. One that finds
-    none (its decision was deleted by hand) does nothing. Notes decide nothing and are never taken back.
-    """
-    events: list[Decision] = []
-    for event in decisions:
-        if event.action != "undo":
-            events.append(event)
-            continue
-        for index in reversed(range(len(events))):
-            other = events[index]
-            if other.action != "note" and (other.pair_id, other.reviewer) == (event.pair_id, event.reviewer):
-                del events[index]
-                break
-    return events
-
-
-def fold(decisions: Iterable[Decision]) -> dict[str, Decision]:
-    """The decision that counts for each decided pair: its last standing keep, edit or drop."""
-    return {event.pair_id: event for event in standing(decisions) if event.action != "note"}
-
-
-def seen(decisions: Iterable[Decision]) -> int:
-    """Number of pairs that a person decided, pairs that are gone included; `Curation.counts` leaves those out."""
-    return len(fold(decisions))
+STATES = ("undecided", *DECIDING, *OPEN, "stale")
+SITTING_S = 300  # a longer break between two decisions ends a sitting, in seconds
 
 
 def kept_pairs(pairs: Sequence[QAPair], flags: Iterable[Flag], decisions: Iterable[Decision]) -> list[QAPair]:
     """The pairs to train on, in order; the person has the last word.
 
     Kept pairs are in even when a check blocks them, dropped ones are out, and edited ones are in with the person's
-    wording, `writer` "person" and the id of the original. Undecided pairs are in unless a flag blocks them. A pair that
-    occurs twice is in once.
+    wording, `writer` "person" and the id of the original. All others (undecided, flagged, skipped, with a decision
+    about another content) are in unless a flag blocks them. A pair that occurs twice is in once.
     """
-    decided = fold(decisions)
+    folded = Fold(decisions)
     blocked = {flag.pair_id for flag in flags if flag.blocks}
     kept = []
     for pair in {pair.id: pair for pair in pairs}.values():
-        decision = decided.get(pair.id)
-        if decision is None and pair.id not in blocked:
-            kept.append(pair)
-        elif decision is not None and decision.action != "drop":
-            kept.append(worded(pair, decision))
+        word = folded.word(pair.id, pair_hash(pair)) if pair.id in folded.about else None
+        if _used(word.action if word else "undecided", pair.id in blocked):
+            kept.append(worded(pair, word))
     return kept
+
+
+def _used(state: str, blocked: bool) -> bool:
+    return state != "drop" and (state in DECIDING or not blocked)
 
 
 def worded(pair: QAPair, decision: Decision | None) -> QAPair:
@@ -87,162 +81,250 @@ def _announce(cues: str, text: str) -> bool:
     return content_words(cues) <= content_words(text)
 
 
-def read_decisions(path: Path, pair_ids: Collection[str]) -> tuple[list[Decision], list[Problem]]:
-    """Read a decisions file, whoever wrote it; a missing file is an empty one.
-
-    Returns:
-        Every readable decision in order, and one Problem with file and line for each line that is none, and for
-        each decision about a pair that is not in `pair_ids`. The latter is among the decisions too: an undo may
-        name it, and the pair may come back with the next synthesis.
-    """
-    decisions: list[Decision] = []
-    problems: list[Problem] = []
-    if not path.exists():
-        return decisions, problems
-    with path.open("rb") as stream:
-        for number, line in enumerate(stream, 1):
-            if not line.strip():
-                continue
-            where = f"{path.name}, line {number}"
-            try:
-                decisions.append(_decision(line, where))
-            except ValueError as error:
-                problems.append(Problem("04_curate", where, str(error)))
-                continue
-            stale = decisions[-1].pair_id
-            if stale not in pair_ids and decisions[-1].action != "undo":
-                reason = f"{where}: stale, pair {stale!r:.60} is gone or was worded anew; the line is kept and not used"
-                problems.append(Problem("04_curate", where, reason))
-    return decisions, problems
-
-
-def _decision(line: bytes, where: str) -> Decision:
-    try:
-        row = json.loads(line.decode("utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{where}: not a line of JSON: {error}") from error
-    missing = [name for name in ("pair_id", "action") if isinstance(row, dict) and name not in row]
-    if missing:
-        raise ValueError(f"{where}: missing field {missing[0]!r}")
-    decision = to_record(Decision, row, where)
-    for name, value in asdict(decision).items():
-        if not isinstance(value, str):
-            raise ValueError(f"{where}: field {name!r}: expected text, got {value!r:.60}")
-    if complaint := _complaint(decision):
-        raise ValueError(f"{where}: {complaint}")
-    return decision
-
-
-def _complaint(decision: Decision) -> str:
-    """What makes a decision unusable, "" when nothing does."""
-    if decision.action not in ACTIONS:
-        return f"unknown action {decision.action!r:.60}, expected one of {', '.join(ACTIONS)}"
-    if decision.action == "edit" and not (decision.question.strip() and decision.answer.strip()):
-        return "an edit needs a question and an answer"
-    if decision.action == "note" and not decision.note.strip():
-        return "a note needs a text"
-    return ""
-
-
 class Curation:
     """The state of reviewing one run's pairs, and the way to change it; every change is on the disk before it shows.
 
+    State is kept up to date with each event, so no question about it goes through all pairs but `kept`.
+
     Args:
-        folder: the run folder; decisions are appended to its decisions.jsonl.
+        folder: the run folder; all its decisions files are read, and new events go to this reviewer's own.
         pairs: the pairs under review, with distinct ids.
         flags: what the checks found.
-        reviewer: name written into each decision; undo only takes back this reviewer's decisions.
+        reviewer: who decides; letters, digits, "_" and "-". Undo and redo only concern this reviewer's steps.
+        chunks: the source, for filters by document and for the panel.
+        held_out: the held-out questions, for the panel.
+        blind: ids of the only pairs to review, without reading what others decided; see `curation.second_pass`.
+
+    Raises:
+        ValueError: for a reviewer that could be no part of a file name.
     """
 
-    def __init__(self, folder: Path, pairs: Sequence[QAPair], flags: Sequence[Flag], reviewer: str = ""):
-        self.path = folder / "decisions.jsonl"
+    def __init__(
+        self,
+        folder: Path,
+        pairs: Sequence[QAPair],
+        flags: Sequence[Flag],
+        reviewer: str = "",
+        chunks: Sequence[Chunk] = (),
+        held_out: Sequence[Question] = (),
+        blind: Sequence[str] | None = None,
+    ):
+        self.folder, self.reviewer = folder, reviewer
+        self.path = decisions_file(folder, reviewer)
         self.pairs = {pair.id: pair for pair in pairs}
-        self.all_flags = tuple(flags)
+        read, whence = (read_folder, folder) if blind is None else (read_file, self.path)
+        events, self.problems = read(whence, self.pairs)
+        if blind is not None:
+            self.pairs = {pair_id: self.pairs[pair_id] for pair_id in blind}
         self.flags: dict[str, list[Flag]] = defaultdict(list)
         for flag in flags:
-            self.flags[flag.pair_id].append(flag)
-        self.reviewer = reviewer
-        self.decisions, self.problems = read_decisions(self.path, self.pairs)
-        self._decided = fold(self.decisions)
+            if flag.pair_id in self.pairs:
+                self.flags[flag.pair_id].append(flag)
+        self.blocked = {pair_id for pair_id, found in self.flags.items() if any(flag.blocks for flag in found)}
+        self.chunks = {chunk.id: chunk for chunk in chunks}
+        self.held_out = tuple(held_out)
+        self.searched: dict[str, str] = {}  # texts prepared for the search, see `curation.queues`
         self._lock = threading.RLock()  # widget callbacks may run on another thread than the notebook's cells
+        self.events = Fold()
+        for entry in events:
+            self.events.add(entry)
+        self.decisions = [entry[3] for entry in events]  # all of them, undo and redo included, in order
+        own = (entry for entry in reversed(events) if entry[1] == self.path.name)
+        self._latest, _, self._line, _ = next(own, ("", "", 0, None))  # time and line of the last own event
+        self._words: dict[str, Decision] = {}
+        self._states = {one: self._look(one) for one in self.events.about if one in self.pairs}  # others: undecided
+        self._counts = Counter(self._states.values())
+        self._counts["undecided"] += len(self.pairs) - len(self._states)
+        self._kept = sum(_used(self.state(one), one in self.blocked) for one in self.pairs)
+        self._report_stale()
+
+    def _look(self, pair_id: str) -> str:
+        """The state of a pair by the events; remembers what counts about it."""
+        if word := self.events.word(pair_id, pair_hash(self.pairs[pair_id])):
+            self._words[pair_id] = word
+            return word.action
+        self._words.pop(pair_id, None)
+        return "stale" if self.events.word(pair_id) else "undecided"
+
+    def _settle(self, pair_id: str) -> None:
+        """Bring state, counts and search up to date with the events about one pair."""
+        before, blocked = self.state(pair_id), pair_id in self.blocked
+        state = self._states[pair_id] = self._look(pair_id)
+        self._counts[before] -= 1
+        self._counts[state] += 1
+        self._kept += _used(state, blocked) - _used(before, blocked)
+        self.searched.pop(pair_id, None)
+
+    def _report_stale(self) -> None:
+        for pair_id in [pair_id for pair_id, state in self._states.items() if state == "stale"]:
+            _, file, line = max(entry[:3] for entry in self.events.words(pair_id).values())
+            what = f"the evidence or the wording of pair {pair_id} has changed"
+            self.problems.append(stale_problem(f"{file}, line {line}", what))
 
     def decide(
-        self, pair_id: str, action: str, question: str = "", reasoning: str = "", answer: str = "", note: str = ""
+        self,
+        pair_id: str,
+        action: str,
+        question: str = "",
+        reasoning: str = "",
+        answer: str = "",
+        note: str = "",
+        adjudication: bool = False,
     ) -> Decision:
-        """Append one decision: keep, drop, edit (with the whole new wording) or note.
+        """Append one event: keep, drop, edit (with the whole new wording), flag, skip or note.
+
+        Args:
+            pair_id: the pair.
+            action: what to do with it.
+            question: new wording of an edit, with reasoning and answer.
+            reasoning: likewise.
+            answer: likewise.
+            note: the reason, or the text of a note.
+            adjudication: settle what others disagree about; their decisions, also later ones, then do not count.
 
         Raises:
-            ValueError: unknown pair or action, an edit without question or answer, a note without text.
-            OSError: if the decision cannot be written; the state is then unchanged.
+            ValueError: unknown pair or action, an edit without question or answer, a note without text, an adjudication
+                without a named reviewer.
+            OSError: if the event cannot be written; the state is then unchanged.
         """
-        if pair_id not in self.pairs:
-            raise ValueError(f"no pair with id {pair_id!r}")
-        if action == "undo":
-            raise ValueError("use undo() to take back the last decision")
-        return self._append(Decision(pair_id, action, question, reasoning, answer, note, self.reviewer))
+        event = Decision(pair_id, action, question, reasoning, answer, note, adjudication=adjudication)
+        return self.record([event])[0]
 
-    def undo(self) -> Decision | None:
-        """Take back this reviewer's last standing keep, edit or drop and return it; None when there is none."""
-        with self._lock:
-            own = [event for event in self.history() if event.reviewer == self.reviewer and event.action != "note"]
-            if own:
-                self._append(Decision(own[-1].pair_id, "undo", reviewer=self.reviewer))
-            return own[-1] if own else None
+    def bulk(self, pair_ids: Iterable[str], action: str, note: str = "") -> int:
+        """Decide the same about many pairs in one step, which one undo takes back; returns their number.
 
-    def _append(self, decision: Decision) -> Decision:
-        if complaint := _complaint(decision):
-            raise ValueError(complaint)
+        Raises:
+            ValueError: as in `decide`; nothing is written then.
+            OSError: if it cannot be written. What reached the disk counts when the folder is read again, and can be
+                taken back as one step.
+        """
+        return len(self.record([Decision(pair_id, action, note=note) for pair_id in dict.fromkeys(pair_ids)]))
+
+    def confirm(self, pair_ids: Iterable[str]) -> int:
+        """Decide again about stale pairs what was decided before they changed, in one step; returns their number."""
+        stale = [pair_id for pair_id in dict.fromkeys(pair_ids) if self.state(pair_id) == "stale"]
+        words = [self.events.word(pair_id) for pair_id in stale]
+        return len(self.record([replace(word, at="", adjudication=False) for word in words]))
+
+    def record(self, events: Sequence[Decision]) -> list[Decision]:
+        """Append events of one step in one write; reviewer, step and content are filled in, the time where missing.
+
+        Raises:
+            ValueError, OSError: as in `bulk`.
+        """
         with self._lock:
-            decision = replace(decision, at=datetime.now(UTC).isoformat(timespec="seconds"))
-            append_record(self.path, decision)
-            self.decisions.append(decision)
-            self._decided = fold(self.decisions)
-        return decision
+            now = _now()
+            step = content_id(self.reviewer, now, self._line, *(event.pair_id for event in events[:1]))
+            made = []
+            for event in events:
+                if event.pair_id not in self.pairs:
+                    raise ValueError(f"no pair with id {event.pair_id!r:.60}")
+                if event.action in TURNS:
+                    raise ValueError(f"use {event.action}() for that")
+                content = pair_hash(self.pairs[event.pair_id])
+                own = "" if event.action == "note" else step
+                made.append(replace(event, reviewer=self.reviewer, at=event.at or now, step=own, content=content))
+                if complaint := complaint_about(made[-1]):
+                    raise ValueError(complaint)
+            self._append(made)
+            return made
+
+    def _append(self, events: Sequence[Decision]) -> None:
+        if not events:
+            return
+        append_records(self.path, map(as_line, events))
+        for event in events:
+            self._latest, self._line = max(self._latest, event.at), self._line + 1
+            self.decisions.append(event)
+            self.events.add((self._latest, self.path.name, self._line, event))
+            if event.action not in TURNS:
+                self._settle(event.pair_id)
+
+    def undo(self) -> list[Decision]:
+        """Take back this reviewer's last standing step (notes are none) and return its events; [] when there is none.
+
+        Steps about pairs that are all gone are passed over. OSError as in `decide`.
+        """
+        return self._turn("undo", self.events.done[self.reviewer])
+
+    def redo(self) -> list[Decision]:
+        """Restore the step that was taken back last, unless something was decided since; [] when there is none."""
+        return self._turn("redo", self.events.redoable[self.reviewer])
+
+    def _turn(self, action: str, steps: dict[Step, Entry]) -> list[Decision]:
+        with self._lock:
+            for step in reversed(steps):
+                here = [event for event in self.events.of_step(step) if event.pair_id in self.pairs]
+                if here:
+                    turn = Decision(here[0].pair_id, action, reviewer=self.reviewer, at=_now(), step=here[0].step)
+                    self._append([turn])
+                    for event in here:
+                        self._settle(event.pair_id)
+                    return here
+            return []
 
     def state(self, pair_id: str) -> str:
-        """What was decided about a pair: "keep", "edit", "drop" or "undecided"."""
-        return self._decided[pair_id].action if pair_id in self._decided else "undecided"
+        """How a pair stands, one of `STATES`; "stale" where it is not what was decided about any more."""
+        return self._states.get(pair_id, "undecided")
 
     def pair(self, pair_id: str) -> QAPair:
         """The pair as it stands, a person's edit applied."""
-        return worded(self.pairs[pair_id], self._decided.get(pair_id))
+        return worded(self.pairs[pair_id], self._words.get(pair_id))
 
-    def history(self) -> list[Decision]:
-        """Standing decisions and notes about pairs that are still here, oldest first."""
+    def original(self, pair_id: str) -> QAPair:
+        """The pair as it was made."""
+        return self.pairs[pair_id]
+
+    def decision(self, pair_id: str) -> Decision | None:
+        """The event that gives a pair its state; None for undecided and stale ones."""
+        return self._words.get(pair_id)
+
+    def history(self, limit: int | None = None) -> list[Decision]:
+        """Standing events of all people about pairs that are still here, notes included, the newest first."""
+        found = []
         with self._lock:
-            return [event for event in standing(self.decisions) if event.pair_id in self.pairs]
-
-    def queue(self, view: str = "undecided") -> list[str]:
-        """Ids of the pairs of one view: undecided (flagged ones first), flagged, all, local or global.
-
-        Raises:
-            ValueError: if there is no such view.
-        """
-        if view not in VIEWS:
-            raise ValueError(f"unknown view {view!r}, expected one of {', '.join(VIEWS)}")
-        if view == "undecided":
-            undecided = [pair_id for pair_id in self.pairs if pair_id not in self._decided]
-            return sorted(undecided, key=lambda pair_id: pair_id not in self.flags)
-        if view == "flagged":
-            return [pair_id for pair_id in self.pairs if pair_id in self.flags]
-        return [pair.id for pair in self.pairs.values() if view in ("all", pair.scope)]
-
-    def current(self) -> str | None:
-        """Where to go on: the first undecided pair, None when all are decided."""
-        return next(iter(self.queue()), None)
+            for entry in reversed(self.events.entries):
+                if limit is not None and len(found) >= limit:
+                    break
+                if self.events.stands(entry) and entry[3].pair_id in self.pairs:
+                    found.append(entry[3])
+        return found
 
     def counts(self) -> dict[str, int]:
-        """Number of pairs in all, decided, undecided, per decision, flagged, blocked, and used as things stand."""
-        states = Counter(self.state(pair_id) for pair_id in self.pairs)
+        """Number of pairs in all, decided, in each state, flagged and blocked by checks, and used as things stand."""
         return {
             "pairs": len(self.pairs),
-            "decided": len(self.pairs) - states["undecided"],
-            **{name: states[name] for name in ("undecided", "keep", "edit", "drop")},
-            "flagged": sum(pair_id in self.flags for pair_id in self.pairs),
-            "blocked": len({flag.pair_id for flag in self.all_flags if flag.blocks} & set(self.pairs)),
-            "kept": len(self.kept()),
+            "decided": sum(self._counts[name] for name in DECIDING),
+            **{name: self._counts[name] for name in STATES},
+            "flagged": len(self.flags),
+            "blocked": len(self.blocked),
+            "kept": self._kept,
         }
 
     def kept(self) -> list[QAPair]:
-        """The pairs to train on as things stand; see `kept_pairs`."""
-        return kept_pairs(list(self.pairs.values()), self.all_flags, self.decisions)
+        """The pairs to train on as things stand; as `kept_pairs`."""
+        used = [pair_id for pair_id in self.pairs if _used(self.state(pair_id), pair_id in self.blocked)]
+        return [self.pair(pair_id) for pair_id in used]
+
+    def rate(self) -> float | None:
+        """Steps per minute of this reviewer's current sitting; None before its second step and when it is over."""
+        times = [datetime.now(UTC)]
+        for entry in reversed(self.events.done[self.reviewer].values()):
+            at = _time(entry[3].at)
+            if at is None or (times[-1] - at).total_seconds() > SITTING_S:
+                break
+            times.append(at)
+        minutes = (times[1] - times[-1]).total_seconds() / 60 if len(times) > 2 else 0
+        return (len(times) - 2) / minutes if minutes > 0 else None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

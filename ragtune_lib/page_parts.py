@@ -183,15 +183,14 @@ def graph(folder: Path) -> str:
 
 def pairs(folder: Path) -> str:
     """Pairs by kind, what the checks found, how many a person has seen, and a few of each kind as cards."""
-    from ragtune_lib.curate import fold, read_decisions
+    from ragtune_lib.curate import Curation
     from ragtune_lib.graph_view import pair_card
     from ragtune_lib.plots import plot_pairs
 
     made, kept = _records(folder, "pairs.jsonl", QAPair), _records(folder, "kept.jsonl", QAPair)
     flags = _records(folder, "flags.jsonl", Flag)
     chunks = {chunk.id: chunk for chunk in _records(folder, "chunks.jsonl", Chunk)}
-    decisions, _ = read_decisions(folder / "decisions.jsonl", {pair.id for pair in made})
-    seen = len({pair.id for pair in made} & set(fold(decisions)))
+    seen = Curation(folder, made, flags).counts()["decided"]
     found = Counter((flag.check, "left out" if flag.blocks else "noted") for flag in flags)
     rows = [(check, effect, count) for (check, effect), count in sorted(found.items())]
     writers = Counter(pair.writer for pair in made)

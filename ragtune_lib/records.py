@@ -176,16 +176,19 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a person decided about one pair; the last decision per pair counts."""
+    """One event of a person who looks at pairs; what follows from all of them is in `curation.events`."""
 
     pair_id: str
-    action: Literal["keep", "edit", "drop", "note", "undo"]
+    action: Literal["keep", "edit", "drop", "flag", "skip", "note", "undo", "redo"]
     question: str = ""  # the new wording, for "edit"
     reasoning: str = ""
     answer: str = ""
-    note: str = ""
+    note: str = ""  # a remark, or the reason
     reviewer: str = ""
     at: str = ""  # ISO time, UTC
+    step: str = ""  # what was done at once shares it; "undo" and "redo" name the step that they are about
+    content: str = ""  # hash of the pair that was looked at; "" in files of earlier versions
+    adjudication: bool = False  # the decision of a named reviewer between others; overrides theirs
 
 
 @dataclass(frozen=True, slots=True)

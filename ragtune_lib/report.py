@@ -29,7 +29,7 @@ from typing import Any
 from ragtune_lib.graph.stale import stale_in, told_stale
 from ragtune_lib.llm.calls import OPENAI_KEY, parse_spec
 from ragtune_lib.runfile import NOTEBOOKS, Run, input_hashes, project_path, read_run_file, stage_parameters
-from ragtune_lib.stages import ADAPTER, STAGES, Stage, hashes, holds, module_hashes, stage_key
+from ragtune_lib.stages import ADAPTER, DECISIONS, STAGES, Stage, hashes, holds, module_hashes, stage_key
 from ragtune_lib.store import ROOT, content_id, read_lines, run_folder, write_json, write_records, write_text
 from ragtune_lib.trust import sign
 
@@ -336,7 +336,7 @@ def _git_commit() -> str:
 def _finish(folder: Path, state: dict[str, Any], stages: Sequence[Stage]) -> None:
     """Write metrics.json and report.html, unless they are what these stages and this page would give again."""
     page_modules = module_hashes("import ragtune_lib.page")
-    decisions = hashes(folder, ["decisions.jsonl"])
+    decisions = hashes(folder, [DECISIONS])
     key = content_id([state["stages"].get(stage.name) for stage in stages], page_modules, decisions)
     report = folder / "report.html"
     if state.get("report") == {"key": key, "files": hashes(folder, REPORT_FILES)}:

@@ -18,6 +18,7 @@ from ragtune_lib.store import content_id, file_hash
 
 LIBRARY = Path(__file__).resolve().parent
 TABLES = ("documents", "text_units", "entities", "relationships", "communities", "community_reports")
+DECISIONS = "decisions*.jsonl"  # one file per person
 ADAPTER = ("adapter/adapter_model.safetensors", "adapter/adapter_config.json")
 
 
@@ -26,7 +27,7 @@ class Stage:
     """One notebook and its files, named relative to the run folder."""
 
     name: str  # the notebook's file name without suffix
-    reads: tuple[str, ...]  # a file that is not there counts as absent: decisions.jsonl and aliases.jsonl may be
+    reads: tuple[str, ...]  # a file that is not there counts as absent, as aliases.jsonl may be; or a pattern with "*"
     writes: tuple[str, ...]
     inputs: tuple[str, ...] = ()  # parameters that name the user's own files: "documents", "graphrag", "questions"
 
@@ -58,7 +59,7 @@ STAGES = (
     ),
     Stage(
         "04_curate",
-        ("pairs.jsonl", "chunks.jsonl", "decisions.jsonl"),
+        ("pairs.jsonl", "chunks.jsonl", DECISIONS),
         ("questions.jsonl", "flags.jsonl", "kept.jsonl"),
         ("questions",),
     ),
@@ -139,8 +140,10 @@ def holds(record: Mapping[str, Any] | None, key: str, stage: Stage, folder: Path
 
 
 def hashes(folder: Path, files: Sequence[str]) -> dict[str, str]:
-    """Content hash of each file by name, "" for one that is not there."""
-    return {name: file_hash(folder / name) if (folder / name).is_file() else "" for name in sorted(files)}
+    """Content hash of each file by name, "" for one that is not there; a pattern stands for the files that match it."""
+    names = [name for name in files if "*" not in name]
+    names += [path.name for name in files if "*" in name for path in folder.glob(name)]
+    return {name: file_hash(folder / name) if (folder / name).is_file() else "" for name in sorted(names)}
 
 
 def tree_hash(path: Path, without: Sequence[Path] = ()) -> str:

@@ -149,13 +149,33 @@ def write_records(path: Path, records: Iterable[Any]) -> None:
 
 def append_record(path: Path, record: Any) -> None:
     """Append one record and put it on the disk before returning; a cut-off last line is ended first."""
-    line = to_json(record) + "\n"
+    append_records(path, [record])
+
+
+def append_records(path: Path, records: Iterable[Any]) -> None:
+    """Append records in one write and put them on the disk before returning; a cut-off last line is ended first.
+
+    A kill or a full disk in the middle leaves the first of them, and perhaps one that is cut off.
+    """
+    lines = "".join(f"{to_json(record)}\n" for record in records).encode()
+    new = not path.exists()
     with path.open("a+b") as stream:
         if stream.tell() and not _ends_with_newline(stream):
-            line = "\n" + line
-        stream.write(line.encode())
+            lines = b"\n" + lines
+        stream.write(lines)
         stream.flush()
         os.fsync(stream.fileno())
+    if new:
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put a folder's new names on the disk too: the content of a file without its name is lost with the power."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _ends_with_newline(stream: Any) -> bool:

@@ -2,6 +2,7 @@ import json
 import random
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -64,17 +65,23 @@ def test_undo_takes_back_only_the_own_decision_of_the_pair_it_names():
 
 def test_state_survives_a_restart_after_any_sequence_of_clicks(tmp_path):
     chance = random.Random(5)
-    review = curation(tmp_path)
-    for _ in range(60):
-        action = chance.choice(["keep", "drop", "edit", "note", "undo"])
-        if action == "undo":
-            review.undo()
+    ada, bob = curation(tmp_path, "ada"), curation(tmp_path, "bob")
+    for _ in range(80):
+        review = chance.choice([ada, bob])
+        action = chance.choice(["keep", "drop", "edit", "flag", "skip", "note", "undo", "undo", "redo", "bulk"])
+        if action in ("undo", "redo"):
+            getattr(review, action)()
+        elif action == "bulk":
+            review.bulk(chance.sample("abcd", 3), chance.choice(["keep", "drop"]))
         else:
             review.decide(chance.choice("abcd"), action, **(EDIT if action == "edit" else {"note": "n"}))
-        again = curation(tmp_path)
+        again = curation(tmp_path, review.reviewer)
+        ada, bob = (review, curation(tmp_path, "bob")) if review is ada else (curation(tmp_path, "ada"), review)
         assert again.problems == []
         assert again.decisions == review.decisions
-        assert (again.counts(), again.queue(), again.history()) == (review.counts(), review.queue(), review.history())
+        assert (again.counts(), again.kept(), again.history()) == (review.counts(), review.kept(), review.history())
+        assert again.counts()["kept"] == len(again.kept())
+        assert again.kept() == kept_pairs(PAIRS, FLAGS, again.decisions)
 
 
 def test_every_undo_returns_to_the_state_before_the_click(tmp_path):
@@ -87,28 +94,21 @@ def test_every_undo_returns_to_the_state_before_the_click(tmp_path):
     for state in reversed(states):
         review.undo()
         assert [review.state(one) for one in "abcd"] == state
-    assert review.undo() is None
+    assert review.undo() == []
     assert len(review.history()) == 4  # the notes
+    for state in [*states[1:], ["drop", "drop", "keep", "undecided"]]:
+        review.redo()
+        assert [review.state(one) for one in "abcd"] == state
+    assert review.redo() == []
 
 
 def test_a_decision_is_on_the_disk_when_decide_returns(tmp_path):
     review = curation(tmp_path, reviewer="Ada")
     review.decide("b", "edit", **EDIT)
-    (row,), bad = read_lines(tmp_path / "decisions.jsonl")
+    (row,), bad = read_lines(tmp_path / "decisions-Ada.jsonl")
     assert bad == []
     assert (row["pair_id"], row["action"], row["answer"], row["reviewer"]) == ("b", "edit", "new answer", "Ada")
     assert row["at"].endswith("+00:00")
-
-
-def test_flagged_pairs_come_first_and_the_first_undecided_is_current(tmp_path):
-    review = curation(tmp_path)
-    assert review.queue() == ["c", "d", "a", "b"]
-    review.decide("c", "drop")
-    assert curation(tmp_path).current() == "d"
-    assert (review.queue("flagged"), review.queue("all")) == (["c", "d"], ["a", "b", "c", "d"])
-    assert (review.queue("local"), review.queue("global")) == (["a", "c"], ["b", "d"])
-    with pytest.raises(ValueError, match="unknown view 'lost'"):
-        review.queue("lost")
 
 
 def test_counts_add_up(tmp_path):
@@ -117,7 +117,8 @@ def test_counts_add_up(tmp_path):
     review.decide("b", "drop")
     review.decide("d", "edit", **EDIT)
     assert review.counts() == {
-        "pairs": 4, "decided": 3, "undecided": 1, "keep": 1, "edit": 1, "drop": 1, "flagged": 2, "blocked": 1, "kept": 2,
+        "pairs": 4, "decided": 3, "undecided": 1, "keep": 1, "edit": 1, "drop": 1, "flag": 0, "skip": 0, "stale": 0,
+        "flagged": 2, "blocked": 1, "kept": 2,
     }  # fmt: skip
     assert [review.pair(one).answer for one in "ad"] == ["answer a", "new answer"]
 
@@ -130,6 +131,8 @@ def test_counts_add_up(tmp_path):
         (("a", "edit"), "an edit needs a question and an answer"),
         (("a", "note"), "a note needs a text"),
         (("a", "undo"), "use undo"),
+        (("a", "redo"), "use redo"),
+        (("a", "keep", "", "", "", "", True), "needs a named reviewer"),
     ],
 )
 def test_a_wrong_decision_is_refused_and_not_written(tmp_path, call, message):
@@ -184,7 +187,7 @@ def test_a_stale_decision_counts_again_when_its_pair_is_back(tmp_path):
     curation(tmp_path).decide("a", "drop")
     without = curation(tmp_path, pairs=[B, C, D])
     assert (without.counts()["decided"], without.history(), len(without.problems)) == (0, [], 1)
-    assert without.undo() is None
+    assert without.undo() == []
     assert without.kept() == [B, D]
     assert curation(tmp_path).state("a") == "drop"
 
@@ -193,14 +196,138 @@ def test_a_missing_decisions_file_is_an_empty_one(tmp_path):
     assert read_decisions(tmp_path / "decisions.jsonl", "abcd") == ([], [])
 
 
-def test_two_reviewers_share_a_file_and_undo_their_own(tmp_path):
-    ada = curation(tmp_path, "Ada")
-    ada.decide("a", "drop")
+def test_two_reviewers_have_a_file_each_and_undo_their_own(tmp_path):
+    curation(tmp_path, "Ada").decide("a", "drop")
     bob = curation(tmp_path, "Bob")
-    assert bob.undo() is None
+    assert bob.undo() == []
     bob.decide("b", "drop")
-    assert bob.undo().pair_id == "b"
+    assert [one.pair_id for one in bob.undo()] == ["b"]
     assert [curation(tmp_path).state(one) for one in "ab"] == ["drop", "undecided"]
+    assert sorted(path.name for path in tmp_path.glob("decisions*")) == ["decisions-Ada.jsonl", "decisions-Bob.jsonl"]
+
+
+def test_a_file_of_an_earlier_version_with_two_reviewers_is_read(tmp_path):
+    old = [("a", "drop", "Ada L."), ("a", "keep", "Bob"), ("b", "drop", "Bob"), ("b", "undo", "Bob")]
+    rows = [
+        {"pair_id": pair_id, "action": action, "question": "", "reasoning": "", "answer": "", "note": "",
+         "reviewer": reviewer, "at": f"2025-01-01T00:00:0{n}+00:00"}
+        for n, (pair_id, action, reviewer) in enumerate(old)
+    ]  # fmt: skip
+    (tmp_path / "decisions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    review = curation(tmp_path, "Bob")
+    assert ([review.state(one) for one in "ab"], review.problems) == (["keep", "undecided"], [])
+    assert [one.action for one in review.redo()] == ["drop"]
+    assert [curation(tmp_path).state(one) for one in "ab"] == ["keep", "drop"]
+    for _ in range(2):
+        curation(tmp_path, "Bob").undo()
+    assert [curation(tmp_path).state(one) for one in "ab"] == ["drop", "undecided"]
+
+
+@pytest.mark.parametrize("name", ["Ada L.", "../ada", "a/b", "ä", "ada\n", "a" * 5 + "."])
+def test_a_name_that_is_no_part_of_a_file_name_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match="use letters, digits"):
+        curation(tmp_path, name)
+
+
+def test_a_bulk_decision_is_one_step_on_disk_and_for_undo(tmp_path):
+    review = curation(tmp_path, "ada")
+    review.decide("b", "keep")
+    assert review.bulk(["a", "b", "a", "c"], "drop", "too easy") == 3
+    assert len(review.path.read_text().splitlines()) == 4
+    assert {one.note for one in review.history(3)} == {"too easy"}
+    again = curation(tmp_path, "ada")
+    assert sorted(one.pair_id for one in again.undo()) == ["a", "b", "c"]
+    assert [curation(tmp_path).state(one) for one in "abc"] == ["undecided", "keep", "undecided"]
+    assert len(curation(tmp_path, "ada").redo()) == 3
+    assert [curation(tmp_path).state(one) for one in "abc"] == ["drop"] * 3
+    with pytest.raises(ValueError, match="no pair with id 'z'"):
+        review.bulk(["a", "z"], "keep")
+    assert review.bulk([], "keep") == 0
+    assert len(review.path.read_text().splitlines()) == 6
+
+
+def test_a_decision_after_an_undo_leaves_nothing_to_redo(tmp_path):
+    review = curation(tmp_path)
+    review.decide("a", "keep")
+    review.undo()
+    review.decide("b", "note", note="a note takes nothing away")
+    assert len(review.redo()) == 1
+    review.undo()
+    review.decide("b", "drop")
+    assert (review.redo(), curation(tmp_path).redo()) == ([], [])
+
+
+def test_flag_and_skip_decide_nothing_and_set_the_own_decision_aside(tmp_path):
+    ada = curation(tmp_path, "ada")
+    ada.decide("a", "drop")
+    ada.decide("a", "skip")
+    ada.decide("c", "keep")
+    ada.decide("c", "flag", note="is this so?")
+    assert [ada.state(one) for one in "ac"] == ["skip", "flag"]
+    assert ada.kept() == [A, B, D]  # c is blocked by a check
+    ada.undo()
+    assert (ada.state("c"), ada.kept()) == ("keep", [A, B, C, D])
+    bob = curation(tmp_path, "bob")
+    bob.decide("c", "skip")
+    assert bob.state("c") == "keep"
+
+
+def test_an_adjudication_overrides_earlier_and_later_decisions_of_others(tmp_path):
+    curation(tmp_path, "ada").decide("a", "keep")
+    curation(tmp_path, "carol").decide("a", "drop", adjudication=True)
+    curation(tmp_path, "bob").decide("a", "keep")
+    assert curation(tmp_path).state("a") == "drop"
+    curation(tmp_path, "dan").decide("a", "edit", **EDIT, adjudication=True)
+    assert curation(tmp_path).state("a") == "edit"
+    for name in ("dan", "carol"):
+        curation(tmp_path, name).undo()
+    assert curation(tmp_path).state("a") == "keep"
+
+
+def test_a_changed_pair_is_stale_until_it_is_back_or_confirmed(tmp_path):
+    review = curation(tmp_path, "ada")
+    review.decide("a", "edit", **EDIT)
+    review.decide("c", "keep")
+    changed = [replace(A, evidence_ids=("c2",)), B, replace(C, answer="another"), D]
+    later = curation(tmp_path, "ada", changed)
+    assert [later.state(one) for one in "ac"] == ["stale", "stale"]
+    assert (later.pair("a"), later.kept()) == (changed[0], [changed[0], B, D])
+    assert later.kept() == kept_pairs(changed, FLAGS, later.decisions)
+    assert [problem.item for problem in later.problems] == [
+        "decisions-ada.jsonl, line 1",
+        "decisions-ada.jsonl, line 2",
+    ]
+    assert all("stale" in problem.reason for problem in later.problems)
+    assert [curation(tmp_path).state(one) for one in "ac"] == ["edit", "keep"]  # the old pairs are back
+    assert later.confirm("abc") == 2
+    again = curation(tmp_path, "ada", changed)
+    assert ([again.state(one) for one in "ac"], again.pair("a").answer) == (["edit", "keep"], "new answer")
+    assert again.problems == []
+
+
+def test_a_decision_of_another_that_still_fits_counts_beside_a_stale_one(tmp_path):
+    curation(tmp_path, "ada").decide("a", "drop")
+    changed = [replace(A, evidence_ids=("c2",)), B, C, D]
+    curation(tmp_path, "bob", changed).decide("a", "keep")
+    assert curation(tmp_path).state("a") == "drop"
+    assert curation(tmp_path, pairs=changed).state("a") == "keep"
+
+
+def test_history_is_newest_first_and_rate_is_of_this_sitting(tmp_path):
+    review = curation(tmp_path)
+    assert review.rate() is None
+    for pair_id in "abc":
+        review.decide(pair_id, "keep")
+    assert [one.pair_id for one in review.history(2)] == ["c", "b"]
+    assert review.rate() > 100
+    now = datetime.now(UTC)
+    lines = [
+        {"pair_id": pair_id, "action": "keep", "reviewer": "ada", "at": (now - timedelta(seconds=ago)).isoformat()}
+        for pair_id, ago in (("a", 4000), ("b", 90), ("c", 60), ("d", 30))
+    ]
+    (tmp_path / "decisions-ada.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert curation(tmp_path, "ada").rate() == pytest.approx(2.0)
+    assert curation(tmp_path, "bob").rate() is None
 
 
 def test_decisions_from_many_threads_are_all_written(tmp_path):

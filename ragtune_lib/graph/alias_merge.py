@@ -19,7 +19,7 @@ from itertools import combinations, product
 from pathlib import Path
 from typing import get_args, get_type_hints
 
-from ragtune_lib.curate import standing
+from ragtune_lib.curation.events import standing
 from ragtune_lib.graph.aliases import in_order
 from ragtune_lib.records import AliasDecision, AliasPair, Community, Entity, Problem, Relationship, Sentence
 from ragtune_lib.store import append_record, content_id, read_lines, to_record

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 
 from ragtune_lib.click_panel import ClickPanel
-from ragtune_lib.curate import standing
+from ragtune_lib.curation.events import standing
 from ragtune_lib.graph.alias_merge import AliasReview
 from ragtune_lib.records import AliasPair, Entity
 

@@ -17,7 +17,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import get_args, get_type_hints
 
-from ragtune_lib.curate import fold, standing
+from ragtune_lib.curation.events import fold, standing
+from ragtune_lib.curation.second_pass import cohen_kappa
 from ragtune_lib.judges.llm_judge import OVERALL
 from ragtune_lib.records import Answer, HumanVerdict, Problem, Question, Verdict, Winner
 from ragtune_lib.store import append_record, content_id, to_record
@@ -202,24 +203,6 @@ def read_human_verdicts(path: Path, pair_ids: Collection[str]) -> tuple[list[Hum
         if event.pair_id not in pair_ids and event.action != "undo":
             problems.append(Problem("07_judge", where, f"{where}: about a pair that is not among those to judge"))
     return events, problems
-
-
-def cohen_kappa(one: Sequence[str], other: Sequence[str]) -> float:
-    """Agreement of two judges beyond chance, at most 1; 0 is what chance gives.
-
-        kappa = (p_o - p_e) / (1 - p_e)
-
-    p_o is the share of items with equal verdicts, p_e the sum over verdicts of the product of both judges' shares. nan
-    without items, and where both give one and the same verdict throughout: then chance explains everything.
-
-    Source: Cohen 1960, doi:10.1177/001316446002000104.
-    """
-    n = len(one)
-    if not n:
-        return math.nan
-    observed = sum(a == b for a, b in zip(one, other, strict=True)) / n
-    expected = sum(one.count(name) * other.count(name) for name in set(one) | set(other)) / n**2
-    return math.nan if expected >= 1 else (observed - expected) / (1 - expected)
 
 
 def agreements(

@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ragtune_lib.records import Chunk, Community, Entity, Flag, QAPair, Relationship, Sentence
+from ragtune_lib.graph.colours import Colouring, by_community, by_group
+from ragtune_lib.graph.drawing import Drawing, draw
+from ragtune_lib.records import Chunk, Community, Entity, Flag, QAPair, Relationship
 from ragtune_lib.text import WORD, content_words, spoken_date
 
-# Okabe and Ito's colours, then Tol's muted ones: both are told apart by colour-blind readers.
-PALETTE = (
-    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00",
-    "#882255", "#ddcc77", "#332288", "#44aa99", "#999933", "#aa4499",
-)  # fmt: skip
-OTHER = "#b8bcc2"
-BY_RULES = ("name", "phrase", "")  # kinds that say nothing to a reader
-TOOLTIP_SENTENCES = 5
-TOOLTIP_COLUMNS = 72  # characters per line: vis-network does not wrap plain text
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
+BORDER, LINE = "#5f6670", "#b9c0c9"
+# what vis-network needs to know; the canvas of the explorer draws by the same
+OPTIONS = {
+    "physics": {"enabled": False},
+    "layout": {"improvedLayout": False, "randomSeed": 1},
+    "nodes": {
+        "borderWidth": 1,
+        "borderWidthSelected": 4,
+        "font": {"size": 15, "color": "#1c1e21", "strokeWidth": 3, "strokeColor": "#ffffff"},
+    },
+    "edges": {
+        "smooth": False,
+        "font": {"size": 11, "color": "#454a52", "strokeWidth": 3, "strokeColor": "#ffffff"},
+    },
+    "interaction": {"hover": True, "hideEdgesOnDrag": True, "tooltipDelay": 300},
+}
 PAGE_STYLE = f"""<style>
 html,body{{height:100%;margin:0;background:#fff;color:#1c1e21;font:14px/1.5 {FONT};color-scheme:light}}
 body{{display:flex;flex-direction:column}}
 .legend{{display:flex;flex-wrap:wrap;gap:4px 18px;padding:12px 16px;margin:0;list-style:none}}
-.legend i{{display:inline-block;width:11px;height:11px;border-radius:50%;margin-right:6px}}
+.legend i{{display:inline-block;width:11px;height:11px;border-radius:50%;margin-right:6px;
+border:1px solid {BORDER}}}
 .caption{{padding:0 16px 12px;margin:0;color:#5f6670}}
 .card{{flex:1;min-height:0}}
 #mynetwork{{border:0!important;height:100%!important;float:none!important}}
@@ -79,10 +90,15 @@ def graph_view(
     max_nodes: int = 300,
     seed: int = 17,
     height_px: int = 600,
+    colouring: Colouring | None = None,
 ) -> GraphView:
     """The graph as the last value of a notebook cell; arguments as for `graph_page`."""
-    page = graph_page(entities, relationships, communities, max_nodes, seed)
-    return GraphView(page, _caption(entities, relationships, communities, max_nodes), height_px)
+    return still_view(graph_drawing(entities, relationships, communities, max_nodes, seed, colouring), height_px)
+
+
+def still_view(drawing: Drawing, height_px: int = 600) -> GraphView:
+    """A drawing as the last value of a notebook cell."""
+    return GraphView(drawing_page(drawing), drawing.caption, height_px)
 
 
 def graph_page(
@@ -91,12 +107,25 @@ def graph_page(
     communities: Sequence[Community],
     max_nodes: int = 300,
     seed: int = 17,
+    colouring: Colouring | None = None,
 ) -> str:
-    """Draw the graph as one HTML page that loads nothing from elsewhere.
+    """Draw the graph as one HTML page that loads nothing from elsewhere; arguments as for `graph_drawing`."""
+    return drawing_page(graph_drawing(entities, relationships, communities, max_nodes, seed, colouring))
+
+
+def graph_drawing(
+    entities: Sequence[Entity],
+    relationships: Sequence[Relationship],
+    communities: Sequence[Community],
+    max_nodes: int = 300,
+    seed: int = 17,
+    colouring: Colouring | None = None,
+) -> Drawing:
+    """Draw the best connected part of the graph.
 
     Colour is the community at level 0, the twelve largest have one of their own; size is the degree; hovering shows
     the dated evidence, and what a model wrote: the type of an entity, and the description. Positions are computed
-    here, so the same graph gives the same page.
+    here, so the same graph gives the same drawing.
 
     Args:
         entities: nodes; each with its evidence.
@@ -105,114 +134,54 @@ def graph_page(
         max_nodes: nodes drawn at most, those of highest degree. Default 300: beyond, a browser without a graphics
             card gets slow and the picture is a tangle. At least 1.
         seed: of the layout.
+        colouring: other colours than those of the communities; see `graph.colours`.
 
     Raises:
         ValueError: if `max_nodes` is below 1.
     """
     if max_nodes < 1:
         raise ValueError(f"max_nodes={max_nodes}: at least 1 node must be drawn")
+    degree = Counter(end for link in relationships for end in {link.source, link.target})
+    drawn = sorted(entities, key=lambda entity: (-degree[entity.id], entity.id))[:max_nodes]
+    if colouring is None:
+        coarse = [community for community in communities if community.level == 0]
+        colouring = by_group(by_community(coarse), [entity.id for entity in drawn], "community")
+    caption = _caption(entities, relationships, communities, max_nodes)
+    return draw(drawn, relationships, degree, colouring, caption, seed)
+
+
+def drawing_page(drawing: Drawing) -> str:
+    """A drawing as one HTML page with pyvis, to zoom, drag and hover; it loads nothing from elsewhere."""
     from pyvis.network import Network
 
-    degree = _degrees(relationships)
-    drawn = sorted(entities, key=lambda entity: (-degree[entity.id], entity.id))[:max_nodes]
-    ids = {entity.id for entity in drawn}
-    links = [link for link in relationships if link.source in ids and link.target in ids]
-    colours, legend = _colours(communities, ids)
-    positions = _positions(drawn, links, seed)
     # directed: pyvis compares each undirected edge with all others; each edge is told to have no arrow
     network = Network(height="100%", width="100%", directed=True, cdn_resources="in_line")
-    for entity in drawn:
-        x, y = positions[entity.id]
+    for node in drawing.nodes:
         network.add_node(
-            entity.id,
-            label=_inert(entity.name),
-            title=_tooltip(_heading(entity), entity.evidence),
-            color=colours.get(entity.id, OTHER),
-            size=8 + 3 * degree[entity.id] ** 0.5,
+            node.id,
+            label=_inert(node.label),
+            title=_inert(node.title),
+            color={"background": node.colour, "border": BORDER},
+            size=node.size,
             shape="dot",
-            x=x,
-            y=y,
+            x=node.x,
+            y=node.y,
         )
-    names = {entity.id: entity.name for entity in drawn}
-    for link in links:
-        told = f"{names[link.source]} \u2013 {names[link.target]}"
-        title = _tooltip(told + _written(link), link.evidence)
-        network.add_edge(
-            link.source, link.target, title=title, width=min(6.0, link.weight**0.5), color="#b9c0c9", arrows=""
-        )
-    network.set_options(
-        '{"physics":{"enabled":false},"layout":{"improvedLayout":false,"randomSeed":1},'
-        '"edges":{"smooth":false,"arrows":""},"nodes":{"font":{"size":15,"color":"#1c1e21"}},'
-        '"interaction":{"hover":true,"hideEdgesOnDrag":true,"tooltipDelay":120}}'
+    for edge in drawing.edges:
+        title = _inert(edge.title)
+        more = {"label": _inert(edge.label)} if edge.label else {}
+        network.add_edge(edge.source, edge.target, title=title, width=edge.width, color=LINE, arrows="", **more)
+    network.set_options(json.dumps(OPTIONS))
+    return _whole_page(network.generate_html(notebook=False), drawing.colouring, drawing.caption)
+
+
+def legend_list(colouring: Colouring) -> str:
+    """The legend as an escaped HTML list of class "legend"."""
+    rows = "".join(
+        f'<li><i style="background:{colour}"></i>{html.escape(meaning)}</li>' for colour, meaning in colouring.legend
     )
-    caption = _caption(entities, relationships, communities, max_nodes)
-    return _whole_page(network.generate_html(notebook=False), legend, caption)
-
-
-def _degrees(relationships: Sequence[Relationship]) -> Counter[str]:
-    return Counter(end for link in relationships for end in (link.source, link.target))
-
-
-def _colours(communities: Sequence[Community], drawn: set[str]) -> tuple[dict[str, str], list[tuple[str, str]]]:
-    """Colour of each entity, and the legend as colour and title, largest community first."""
-    coarse = [community for community in communities if community.level == 0 and drawn & set(community.entity_ids)]
-    coarse.sort(key=lambda community: (-len(community.entity_ids), community.id))
-    colours = {}
-    legend = []
-    for rank, community in enumerate(coarse):
-        colour = PALETTE[rank] if rank < len(PALETTE) else OTHER
-        colours.update(dict.fromkeys(community.entity_ids, colour))
-        if rank < len(PALETTE):
-            legend.append((colour, community.title or f"community {rank + 1}"))
-    if any(colours.get(entity_id, OTHER) == OTHER for entity_id in drawn):
-        legend.append((OTHER, "other or none"))
-    return colours, legend
-
-
-def _positions(drawn: Sequence[Entity], links: Sequence[Relationship], seed: int) -> dict[str, tuple[float, float]]:
-    """Pixel positions by a spring layout; wide enough that labels of n nodes have room."""
-    import networkx
-
-    graph = networkx.Graph()
-    graph.add_nodes_from(sorted(entity.id for entity in drawn))
-    graph.add_weighted_edges_from(sorted((link.source, link.target, link.weight) for link in links))
-    # a tie to the best connected node, for the layout alone: what is linked to nothing else would fly out of sight
-    parts = sorted(
-        (sorted(part, key=lambda node: (-graph.degree(node), node)) for part in networkx.connected_components(graph)),
-        key=lambda part: (-len(part), part),
-    )
-    graph.add_weighted_edges_from((parts[0][0], part[0], 1.0) for part in parts[1:])
-    spread = 2.2 / max(1, len(drawn)) ** 0.5
-    placed = networkx.spring_layout(graph, seed=seed, iterations=100, k=spread)
-    scale = 75 * max(1, len(drawn)) ** 0.5
-    return {node: (round(float(x) * scale, 1), round(float(y) * scale, 1)) for node, (x, y) in placed.items()}
-
-
-def _heading(entity: Entity) -> str:
-    kind = "" if entity.kind in BY_RULES else f" ({entity.kind})"
-    return f"{entity.name}{kind}{_written(entity)}"
-
-
-def _written(thing: Entity | Relationship) -> str:
-    """A description that is no repetition of the evidence, on lines of its own."""
-    quoted = not thing.evidence or thing.evidence[0].text in thing.description
-    return "" if not thing.description or (quoted and thing.evidence) else f"\n\n{_wrapped(thing.description)}"
-
-
-def _tooltip(heading: str, evidence: Sequence[Sentence]) -> str:
-    lines = [heading]
-    for sentence in evidence[:TOOLTIP_SENTENCES]:
-        date = f"{spoken_date(sentence.date)}: " if sentence.date else ""
-        lines.append(_wrapped(f"{date}{sentence.text}"))
-    if len(evidence) > TOOLTIP_SENTENCES:
-        lines.append(f"and {len(evidence) - TOOLTIP_SENTENCES} more")
-    return _inert("\n\n".join(lines))
-
-
-def _wrapped(text: str) -> str:
-    import textwrap
-
-    return textwrap.fill(text[:600], TOOLTIP_COLUMNS)
+    heading = f"<li><b>{html.escape(colouring.heading)}</b></li>" if colouring.heading and rows else ""
+    return f'<ul class="legend">{heading}{rows}</ul>'
 
 
 def _inert(text: str) -> str:
@@ -229,12 +198,11 @@ def _caption(
     return f"{text}; the {max_nodes} best connected are drawn" if hidden > 0 else text
 
 
-def _whole_page(page: str, legend: Sequence[tuple[str, str]], caption: str) -> str:
+def _whole_page(page: str, colouring: Colouring, caption: str) -> str:
     page = re.sub(r'<link\s[^>]*href="https?://[^>]*>', "", page, flags=re.DOTALL)
     page = re.sub(r'<script\s[^>]*src="https?://[^>]*>\s*</script>', "", page, flags=re.DOTALL)
     page = re.sub(r"<center>\s*<h1>.*?</h1>\s*</center>", "", page, flags=re.DOTALL)
-    rows = "".join(f'<li><i style="background:{colour}"></i>{html.escape(title)}</li>' for colour, title in legend)
-    top = f'<ul class="legend">{rows}</ul><p class="caption">{html.escape(caption)}</p>'
+    top = f'{legend_list(colouring)}<p class="caption">{html.escape(caption)}</p>'
     head, body = page.rsplit("</head>", 1)
     body = body.replace("<body>", f"<body>{top}", 1)
     body = body.replace("</body>", f"{PAGE_SCRIPT}</body>", 1)

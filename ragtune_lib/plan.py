@@ -197,9 +197,9 @@ def _elsewhere(run: Run) -> Iterator[Path]:
             write_text(folder / PLAN_MARK, "Made by `ragtune plan`; nothing in this folder was written by a model.\n")
             if kept.is_file():
                 _copy(kept, folder / CALLS)
-            decided = kept.with_name("aliases.jsonl")
-            if decided.is_file():  # what is merged decides what is asked
-                shutil.copy(decided, folder)
+            for name in ("aliases.jsonl", "graph_edits.jsonl"):  # what is merged or deleted decides what is asked
+                if kept.with_name(name).is_file():
+                    shutil.copy(kept.with_name(name), folder)
             yield folder
         finally:
             if real is None:

@@ -145,6 +145,23 @@ class AliasDecision:
     reviewer: str = ""
     at: str = ""  # ISO time, UTC
 
+    @property
+    def about(self) -> str:
+        """What the decision is about."""
+        return self.pair_id
+
+
+@dataclass(frozen=True, slots=True)
+class GraphEdit:
+    """A person's correction of the graph; of each entity the last name and the last type count."""
+
+    about: str  # id of the entity; of the relationship, for "unlink"
+    action: Literal["rename", "retype", "delete", "unlink", "undo"]
+    value: str = ""  # the new name or type; "" is no type
+    name: str = ""  # what it was called, for a reader of the file
+    reviewer: str = ""
+    at: str = ""  # ISO time, UTC
+
 
 @dataclass(frozen=True, slots=True)
 class QAPair:

@@ -41,13 +41,15 @@ STAGES = (
     Stage("01_documents", (), ("documents.jsonl", "chunks.jsonl"), ("documents", "graphrag")),
     Stage(
         "02_graph",
-        ("documents.jsonl", "chunks.jsonl", "aliases.jsonl"),
+        ("documents.jsonl", "chunks.jsonl", "aliases.jsonl", "graph_edits.jsonl"),
         (
             "entities.jsonl",
             "relationships.jsonl",
             "communities.jsonl",
             "graph.html",
             "graph.graphml",
+            "graph.gexf",
+            "graph.svg",
             *(f"graphrag/{table}.parquet" for table in TABLES),
         ),
         ("graphrag",),

@@ -11,6 +11,7 @@ from test_graphrag_import import NEW, REPORTS, write
 
 from ragtune_lib import report
 from ragtune_lib.graph.alias_merge import AliasReview
+from ragtune_lib.graph.edits import GraphEdits
 from ragtune_lib.graph.graphrag_import import import_graphrag
 from ragtune_lib.plan import told_plan
 from ragtune_lib.records import Chunk, Community, Document, Entity, Problem, QAPair, Question, Relationship
@@ -152,6 +153,44 @@ def test_decisions_are_applied_before_the_graph_is_written_and_taken_back_by_an_
     review.undo()
     assert run_report(journal, stages=STAGES[:2]) == 0
     assert records(folder) == before
+
+
+def test_corrections_are_replayed_before_communities_are_found_and_taken_back_by_an_undo(journal, outputs, counted):
+    folder = outputs / "own"
+    assert run_report(journal, stages=STAGES[:2]) == 0
+    before = records(folder)
+    ran(counted)
+    first, second, *_ = sorted(before["entities"], key=lambda entity: -len(entity.evidence))
+    edits = GraphEdits(folder)
+    edits.rename(first, "Somebody Else")
+    edits.delete(second)
+    edits.delete(Entity("gone", "A name of an older text", "", "", (), ("c",)))
+    assert run_report(journal, stages=STAGES[:2]) == 0
+    assert ran(counted) == ["02_graph"]
+    after = records(folder)
+    assert next(one.name for one in after["entities"] if one.id == first.id) == "Somebody Else"
+    for file in ("entities.jsonl", "relationships.jsonl", "communities.jsonl", "graph.gexf", "graph.graphml"):
+        assert second.id not in (folder / file).read_text(), file
+    assert "Somebody Else" in (folder / "graph.svg").read_text()
+    assert any("Somebody Else" in one.title for one in after["communities"])
+    (problem,) = read_records(folder / "problems" / "02_graph.jsonl", Problem)
+    assert problem.item == "correction of A name of an older text"
+    assert read_json(folder / "metrics" / "02_graph.json")["corrections"] == 3
+    assert run_report(journal, stages=STAGES[:2]) == 0
+    assert ran(counted) == []
+    while edits.undo():
+        pass
+    assert run_report(journal, stages=STAGES[:2]) == 0
+    assert records(folder) == before
+
+
+def test_in_a_notebook_the_explorer_shows_the_graph_and_writes_the_same_files(journal, outputs):
+    assert run_report(journal, stages=STAGES[:2]) == 0
+    folder = outputs / "own"
+    before = {name: (folder / name).read_bytes() for name in STAGES[1].writes}
+    notebook = ROOT / "notebooks" / "02_graph.ipynb"
+    assert cells.execute(notebook, folder / "02_graph.ipynb", {"run": "own", "interactive": True}) == ""
+    assert {name: (folder / name).read_bytes() for name in STAGES[1].writes} == before
 
 
 def test_merged_names_of_an_index_leave_its_reports_alone(index_run, outputs):

@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from ragtune_lib.graph_view import PALETTE, _positions, graph_page, graph_view, pair_card
+from ragtune_lib.graph.colours import PALETTE, by_count
+from ragtune_lib.graph.drawing import positions
+from ragtune_lib.graph_view import graph_page, graph_view, pair_card
 from ragtune_lib.records import Chunk, Community, Entity, Flag, QAPair, Relationship, Sentence
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)"> href="https://evil.example/" \'"&'
@@ -68,7 +70,7 @@ def test_the_largest_community_has_the_first_colour_and_a_legend_entry():
     ]
     page = graph_page([an_entity(n) for n in range(1, 5)], [], communities)
     assert f'background:{PALETTE[0]}"></i>Large &amp; co' in page
-    assert page.count(f'"color": "{PALETTE[0]}"') == 2
+    assert page.count(f'"background": "{PALETTE[0]}"') == 2
     assert "Fine" not in page
     assert "other or none" in page
 
@@ -151,10 +153,19 @@ def test_hovering_shows_what_a_model_wrote_and_repeats_no_evidence():
 def test_what_is_linked_to_nothing_stays_within_sight_of_the_rest():
     entities = [an_entity(number) for number in range(40)]
     links = [a_link(0, number) for number in range(1, 34)]
-    placed = _positions(entities, links, 17)
+    weights = {(link.source, link.target): link.weight for link in links}
+    names = {entity.id: entity.name for entity in entities}
+    placed = positions(names, dict.fromkeys(names, 10.0), weights, 17)
     linked = [math.dist(placed["n000"], placed[f"n{number:03}"]) for number in range(1, 34)]
     alone = [math.dist(placed["n000"], placed[f"n{number:03}"]) for number in range(34, 40)]
     assert max(alone) < 2 * max(linked)
+
+
+def test_counts_colour_the_page_where_they_are_given():
+    colouring = by_count({"n001": 4}, ["n000", "n001"], "pairs <made>")
+    page = graph_page([an_entity(0), an_entity(1)], [], [], colouring=colouring)
+    assert f'"background": "{colouring.colours["n001"]}"' in page
+    assert "<b>pairs &lt;made&gt;</b>" in page and "</i>4</li>" in page
 
 
 def test_no_link_has_an_arrow_and_the_graph_is_fitted_when_it_is_seen():

@@ -413,10 +413,13 @@ def test_prose_is_not_in_the_key(toy, tmp_path):
     assert stage_key(STAGES_TOY[0], path, {}, tmp_path, {}) != before
 
 
+PERSONS = {"decisions*.jsonl", "human_verdicts.jsonl", "aliases.jsonl", "graph_edits.jsonl"}
+
+
 def test_every_stage_reads_only_what_an_earlier_one_wrote_or_a_person():
     written = set()
     for stage in STAGES:
-        assert set(stage.reads) <= written | {"decisions*.jsonl", "human_verdicts.jsonl", "aliases.jsonl"}, stage.name
+        assert set(stage.reads) <= written | PERSONS, stage.name
         written |= set(stage.outputs)
     assert writer_of("pairs.jsonl") == "03_synthesize"
     assert writer_of("decisions.jsonl") == ""

@@ -11,20 +11,17 @@ that pair is accepted too. A decision may name more than two entities; it then s
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from itertools import combinations, product
 from pathlib import Path
 from typing import get_args, get_type_hints
 
-from ragtune_lib.curation.events import standing
 from ragtune_lib.graph.aliases import in_order
+from ragtune_lib.graph.events import STAGE, EventLog, read_events, standing
 from ragtune_lib.records import AliasDecision, AliasPair, Community, Entity, Problem, Relationship, Sentence
-from ragtune_lib.store import append_record, content_id, read_lines, to_record
+from ragtune_lib.store import content_id
 
-STAGE = "02_graph"
 ACTIONS = get_args(get_type_hints(AliasDecision)["action"])
 Pair = tuple[str, str]
 
@@ -176,27 +173,19 @@ def _united(evidence: Iterable[Iterable[Sentence]]) -> tuple[Sentence, ...]:
 
 def read_alias_decisions(path: Path) -> tuple[list[AliasDecision], list[Problem]]:
     """Read a file of decisions; a missing one is empty, and each line that is none is a problem."""
-    rows, bad = read_lines(path)
-    decisions, problems = [], [Problem(STAGE, path.name, message) for message in bad]
-    for number, row in enumerate(rows, 1):
-        where = f"{path.name}, decision {number}"
-        try:
-            decisions.append(_checked(to_record(AliasDecision, row, where), where))
-        except ValueError as error:
-            problems.append(Problem(STAGE, where, str(error)))
-    return decisions, problems
+    return read_events(path, AliasDecision, _complaint)
 
 
-def _checked(decision: AliasDecision, where: str) -> AliasDecision:
+def _complaint(decision: AliasDecision) -> str:
     ids = decision.entity_ids
     if decision.action not in ACTIONS:
-        raise ValueError(f"{where}: unknown action {decision.action!r:.60}, expected one of {', '.join(ACTIONS)}")
+        return f"unknown action {decision.action!r:.60}, expected one of {', '.join(ACTIONS)}"
     if not isinstance(ids, tuple) or len(set(ids)) < 2 or not all(isinstance(one, str) for one in ids):
-        raise ValueError(f"{where}: expected at least two entity ids, got {ids!r:.60}")
-    return decision
+        return f"expected at least two entity ids, got {ids!r:.60}"
+    return ""
 
 
-class AliasReview:
+class AliasReview(EventLog[AliasDecision]):
     """The state of reviewing aliases, and the way to change it; every change is on the disk before it shows.
 
     Args:
@@ -206,11 +195,8 @@ class AliasReview:
     """
 
     def __init__(self, folder: Path, entities: Sequence[Entity], reviewer: str = ""):
-        self.path = folder / "aliases.jsonl"
+        super().__init__(folder / "aliases.jsonl", AliasDecision, _complaint, reviewer)
         self.names = {entity.id: entity.name for entity in entities}
-        self.reviewer = reviewer
-        self.decisions, self.problems = read_alias_decisions(self.path)
-        self._lock = threading.RLock()  # widget callbacks may run on another thread than the notebook's cells
 
     def accept(self, *entity_ids: str) -> AliasDecision:
         """These entities are one, every two of them.
@@ -225,21 +211,13 @@ class AliasReview:
         """No two of these entities are one; errors as in `accept`."""
         return self._decide("reject", entity_ids)
 
-    def undo(self) -> AliasDecision | None:
-        """Take back this reviewer's last standing decision and return it; None when there is none."""
-        with self._lock:
-            own = [event for event in standing(self.decisions) if event.reviewer == self.reviewer]
-            if own:
-                self._append(replace(own[-1], action="undo"))
-            return own[-1] if own else None
-
     def grouped(self) -> Grouping:
         """What the decisions come to as things stand; its `groups` are what `merge` wants."""
-        return grouped(self.decisions)
+        return grouped(self.events)
 
     def queue(self, suggestions: Sequence[AliasPair]) -> list[Pair]:
         """What to ask next: first the pairs that hold up a merging, then undecided suggestions in their order."""
-        decided = {pair for event in standing(self.decisions) for pair in combinations(sorted(event.entity_ids), 2)}
+        decided = {pair for event in self.standing() for pair in combinations(sorted(event.entity_ids), 2)}
         waiting = [pair for pair in self.grouped().open if set(pair) <= set(self.names)]
         undecided = [pair.entity_ids for pair in suggestions if pair.entity_ids not in decided]
         return list(dict.fromkeys([*waiting, *undecided]))
@@ -250,12 +228,4 @@ class AliasReview:
             raise ValueError(f"no entity with id {unknown[0]!r}")
         if len(ids) < 2:
             raise ValueError("name at least two different entities")
-        names = tuple(self.names[one] for one in ids)
-        return self._append(AliasDecision(content_id(*ids), ids, action, names, self.reviewer))
-
-    def _append(self, decision: AliasDecision) -> AliasDecision:
-        with self._lock:
-            decision = replace(decision, at=datetime.now(UTC).isoformat(timespec="seconds"))
-            append_record(self.path, decision)
-            self.decisions.append(decision)
-        return decision
+        return self.append(AliasDecision(content_id(*ids), ids, action, tuple(self.names[one] for one in ids)))

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 
 from ragtune_lib.click_panel import ClickPanel
-from ragtune_lib.curation.events import standing
 from ragtune_lib.graph.alias_merge import AliasReview
 from ragtune_lib.records import AliasPair, Entity
 
@@ -98,7 +97,7 @@ class AliasPanel(ClickPanel):
 
     def decided(self) -> dict[Pair, str]:
         """The last standing decision about each two entities: "accept" or "reject"."""
-        events = standing(self.review.decisions)
+        events = self.review.standing()
         return {pair: event.action for event in events for pair in combinations(sorted(event.entity_ids), 2)}
 
     def summary(self) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ragtune_lib.store import ROOT, write_json
 
-from . import endpoint, extraction, index, judging, measures, million, training
+from . import endpoint, extraction, graph_view, index, judging, measures, million, training
 
 PEPYS = Path("journal_pepys", "entries_1660_1665.jsonl")
 NEWS = Path("news_changelog", "docs.jsonl")
@@ -59,6 +59,7 @@ def plan(data: Path | None) -> list[tuple]:
         ("kept", endpoint.kept),
         ("judging", judging.judging),
         ("million", million.million_edges),
+        ("graph_view", graph_view.graph_view),
         ("machine", measures.ceilings),
         ("training_unsloth", training.training, "unsloth"),
         ("training_peft", training.training, "peft"),
@@ -188,6 +189,20 @@ def _million(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     yield f"graph of {found['relationships']} edges, saved", took, counts, ""
 
 
+def _graph_view(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    took = f"{found['overview']:.1f} s ({found['overview_cpu']:.1f} s CPU), {found['peak_mb']} MB"
+    counts = f"{found['entities']} entities, {found['relationships']} relationships; loaded {found['loaded_mb']} MB"
+    yield "overview of a large graph, index included", took, counts, ""
+    for name, seconds in found["slowest"].items():
+        cpu = f"{found['slowest_cpu'][name]:.2f} s CPU"
+        yield (
+            f"... {name.replace('_', ' ')}, the slowest",
+            f"{seconds:.2f} s, {cpu}",
+            f"median {found['median'][name]:.2f} s",
+            "",
+        )
+
+
 def _extraction(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     score = f"F1 {found['f1']:.3f}, precision {found['precision']:.3f}, recall {found['recall']:.3f}"
     genres = ", ".join(f"{genre} {f1:.3f}" for genre, f1 in found["f1_by_genre"].items())
@@ -200,6 +215,7 @@ ROWS: dict[str, Callable[[Mapping[str, Any]], Iterator[tuple[str, ...]]]] = {
     "kept": _kept,
     "judging": _judging,
     "million": _million,
+    "graph_view": _graph_view,
     "machine": _machine,
     "training_unsloth": _training("unsloth"),
     "training_peft": _training("peft"),

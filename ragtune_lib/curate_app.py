@@ -9,14 +9,14 @@ screen changes, so a closed page loses none.
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ragtune_lib.records import Chunk, Flag, QAPair
+from ragtune_lib.curation.events import decisions_file
+from ragtune_lib.records import Chunk, Entity, Flag, QAPair, Question, Relationship
 from ragtune_lib.stages import writer_of
 from ragtune_lib.store import read_records, run_path
 
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from ragtune_lib.panel import CurationPanel
 
 RUN, REVIEWER = "RAGTUNE_CURATE_RUN", "RAGTUNE_CURATE_REVIEWER"  # how the kernel is told; no text becomes code
-NEEDED = ("chunks.jsonl", "pairs.jsonl", "flags.jsonl")
+READ = {
+    "pairs": QAPair, "flags": Flag, "chunks": Chunk, "questions": Question, "entities": Entity,
+    "relationships": Relationship,
+}  # fmt: skip
 CELL = "from ragtune_lib.curate_app import shown_panel\n\nshown_panel()"
 # what voila's own templates ask of other hosts (an icon font) is not asked; scripts of the page are inline
 POLICY = (
@@ -45,34 +48,34 @@ def check(run: str, reviewer: str = "") -> Path:
         The run folder.
 
     Raises:
-        ValueError: for a name that is none.
+        ValueError: for a name that could be none of a folder or of a file.
         FileNotFoundError: if the run or an artifact is missing; says what to do first.
     """
     folder = run_path(run)
-    if not re.fullmatch(r"[A-Za-z0-9_-]*", reviewer):
-        raise ValueError(f"reviewer {reviewer!r}: use letters, digits, '_' and '-' only, e.g. --reviewer ada")
+    decisions_file(folder, reviewer)
     if not folder.is_dir():
         others = sorted(path.name for path in folder.parent.glob("*/") if not path.name.startswith("."))
         known = f"; there are: {', '.join(others)}" if others else ""
         raise FileNotFoundError(f"there is no run {run!r} in {folder.parent}{known}")
-    for name in NEEDED:
-        if not (folder / name).is_file():
-            what = "pairs" if name == "pairs.jsonl" else name
-            raise FileNotFoundError(
-                f"run {run!r} has no {what} yet: run notebook {writer_of(name)} first, or the report"
-            )
+    missing = {writer_of(f"{name}.jsonl"): name for name in READ if not (folder / f"{name}.jsonl").is_file()}
+    if missing:
+        stage = min(missing)  # those after it need it too
+        told = f"run {run!r} has no {missing[stage]} yet: run notebook {stage} first, or `ragtune report` for all"
+        raise FileNotFoundError(told)
     return folder
 
 
 def shown_panel() -> CurationPanel:
     """The panel of the run and the reviewer that the environment names; what the page's one cell shows."""
     from ragtune_lib.curate import Curation
+    from ragtune_lib.curation.neighbourhood import Neighbourhoods
     from ragtune_lib.panel import CurationPanel
 
     reviewer = os.environ.get(REVIEWER, "")
     folder = check(os.environ[RUN], reviewer)
-    pairs, flags = read_records(folder / "pairs.jsonl", QAPair), read_records(folder / "flags.jsonl", Flag)
-    return CurationPanel(Curation(folder, pairs, flags, reviewer), read_records(folder / "chunks.jsonl", Chunk))
+    read = {name: read_records(folder / f"{name}.jsonl", kind) for name, kind in READ.items()}
+    pairs, flags, chunks, questions, *graph = read.values()
+    return CurationPanel(Curation(folder, pairs, flags, reviewer, chunks, questions), chunks, Neighbourhoods(*graph))
 
 
 def serve(run: str, reviewer: str, say: Callable[[str], object]) -> int:
@@ -95,7 +98,7 @@ def serve(run: str, reviewer: str, say: Callable[[str], object]) -> int:
         notebook = Path(place) / f"Curation of {run}.ipynb"
         _write_notebook(notebook)
         _serve(notebook, folder, say)
-    say(f"ended; every decision is in {folder}. To train on them: the `ragtune report` that made the run")
+    say(f"ended; every decision is in {decisions_file(folder, reviewer)}. `ragtune report` trains on what is decided.")
     return 0
 
 

@@ -6,9 +6,9 @@ import pytest
 import tiny
 
 from ragtune_lib import curate_app
-from ragtune_lib.records import Flag, QAPair
+from ragtune_lib.records import Decision, Flag, QAPair
 from ragtune_lib.report import main
-from ragtune_lib.store import write_records
+from ragtune_lib.store import read_records, write_records
 
 PAIR = QAPair("p1", "local", "entity", "Who sold jam?", "Ilse Brandt sold jam.", "Ilse Brandt", ("c0",), "t", "f1")
 
@@ -17,6 +17,8 @@ PAIR = QAPair("p1", "local", "entity", "Who sold jam?", "Ilse Brandt sold jam.",
 def folder(outputs):
     run = outputs / "small"
     run.mkdir()
+    for name, records in (("entities", tiny.ENTITIES), ("relationships", tiny.RELATIONSHIPS), ("questions", [])):
+        write_records(run / f"{name}.jsonl", records)
     write_records(run / "chunks.jsonl", tiny.CHUNKS)
     write_records(run / "pairs.jsonl", [PAIR])
     write_records(run / "flags.jsonl", [Flag("p1", "quote", "not found", True)])
@@ -58,6 +60,7 @@ def test_the_page_shows_the_panel_of_the_run_that_the_environment_names(folder, 
     monkeypatch.setenv(curate_app.RUN, "small")
     monkeypatch.setenv(curate_app.REVIEWER, "ada")
     panel = curate_app.shown_panel()
+    assert "Ilse Brandt" in panel.source.value and "<svg" in panel.source.value, "the source and the neighbourhood"
     panel.buttons["keep"].click()
-    assert panel.curation.state("p1") == "keep"
-    assert [decision.reviewer for decision in panel.curation.history()] == ["ada"]
+    (decision,) = read_records(folder / "decisions-ada.jsonl", Decision)
+    assert (decision.pair_id, decision.action, decision.reviewer) == ("p1", "keep", "ada")

@@ -7,7 +7,7 @@ from corpus import parameters
 
 from ragtune_lib.store import ROOT
 
-WAIT_MS = 300_000  # a busy machine needs long
+WAIT_MS = 120_000  # a busy machine needs long
 IDLE = """() => {
   const shown = window.jupyterapp?.shell.currentWidget, context = shown?.sessionContext, kernel = context?.session?.kernel;
   return !!(kernel && context.isReady && kernel.connectionStatus === 'connected' && kernel.status === 'idle');
@@ -93,9 +93,11 @@ def graph_frames(page):
 
 
 def painted_pixels(frame):
-    """Pixels of the fullest canvas of a frame that are not transparent, once it is in sight."""
-    frame.frame_element().scroll_into_view_if_needed()
+    """Pixels of the fullest canvas of a frame, or of the page, that are not transparent, once it is in sight."""
+    if frame.parent_frame:
+        frame.frame_element().scroll_into_view_if_needed()
     frame.wait_for_selector("canvas", timeout=WAIT_MS)
+    frame.locator("canvas").first.scroll_into_view_if_needed()
     frame.page.wait_for_timeout(500)  # the first fit and redraw come with the next frames
     return frame.evaluate(PAINTED)
 
@@ -106,9 +108,23 @@ def undrawn_charts(page):
     return [at for at in range(charts.count()) if not charts.nth(at).evaluate(DRAWN)], charts.count()
 
 
+def wait_for(page, condition, told=str):
+    """Wait until something holds.
+
+    Raises:
+        TimeoutError: if it never does, with what `told` says then.
+    """
+    for _ in range(WAIT_MS // 100):
+        if condition():
+            return
+        page.wait_for_timeout(100)
+    raise TimeoutError(f"never came true; {told()}")
+
+
 def lines(path):
     """The JSON lines of a file, [] when it is not there."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return [json.loads(line) for line in text.split("\n") if line]  # `splitlines` also splits within texts
 
 
 def serious_findings(page, selector=None):
@@ -123,51 +139,79 @@ def serious_findings(page, selector=None):
     ]
 
 
-PANEL = ".jp-OutputArea-output:has(.widget-textarea)"
+PANEL = ".ragtune-panel"
 
 
 class Panel:
-    """The curation panel on a page, worked by mouse and keyboard.
+    """The curation panel on a page, worked by mouse or by keys.
 
     Args:
         page: where it is shown.
-        decisions: the file that its clicks are written to.
-        selector: of the element around it.
+        decisions: the file that it appends to.
     """
 
-    def __init__(self, page, decisions, selector=PANEL):
+    def __init__(self, page, decisions):
         self.page, self.decisions = page, decisions
-        self.box = page.locator(selector).last
+        self.box = page.locator(f"{PANEL}[tabindex]").last  # it has one as soon as it hears keys
         self.box.wait_for(timeout=WAIT_MS)
 
-    def area(self, label):
-        """The text area with a label."""
-        return self.box.locator(".widget-textarea", has_text=label).locator("textarea")
-
     def question(self):
-        """The question that is shown."""
-        return self.area("Question").input_value()
+        """The question that is shown, as text."""
+        return self.box.locator(".rt-card .question").first.inner_text()
 
-    def write(self, label, text):
-        """Type a text into an area, in the place of what is there."""
-        click(self.page, self.area(label))
-        self.area(label).fill(text)
-        self.page.keyboard.press("Tab")  # the panel hears of it when the area is left, as from a person
+    def button(self, label):
+        """Where to click."""
+        return self.box.get_by_role("button", name=label, exact=True)
 
-    def press(self, button, decisions):
-        """Click a button, and wait until the file holds that many lines and the panel has drawn."""
-        click(self.page, self.box.get_by_role("button", name=button, exact=True))
-        self.wait_for(lambda: len(lines(self.decisions)) == decisions)
+    def area(self, field):
+        """The text area of a field, while somebody edits."""
+        return self.box.locator(f".ragtune-field-{field} textarea")
+
+    def actions(self):
+        """What is on the disk, in order."""
+        return [line["action"] for line in lines(self.decisions)]
+
+    def press(self, label, *actions):
+        """Click a button; then these are on the disk, in order, and the panel has drawn.
+
+        Raises:
+            TimeoutError: if they never are.
+        """
+        click(self.page, self.button(label))
+        self.expect(*actions)
+
+    def expect(self, *actions):
+        """Wait until the file holds these actions, in order, and the panel has drawn."""
+        self.wait_for(lambda: self.actions() == list(actions))
         self.page.wait_for_timeout(500)
 
     def wait_for(self, condition):
-        """Wait until something holds.
+        """Wait until something holds; see `wait_for`."""
+        wait_for(self.page, condition, lambda: f"on the disk: {self.actions()}")
 
-        Raises:
-            TimeoutError: if it never does.
-        """
-        for _ in range(WAIT_MS // 100):
-            if condition():
-                return
-            self.page.wait_for_timeout(100)
-        raise TimeoutError(f"never came true; {len(lines(self.decisions))} decisions are on disk")
+
+NODE = """canvas => {
+  const { width, height } = canvas, data = canvas.getContext('2d').getImageData(0, 0, width, height).data;
+  const at = (x, y) => data.slice(4 * (y * width + x), 4 * (y * width + x) + 4).join();
+  const coloured = (x, y) => {
+    const [red, green, blue, alpha] = data.slice(4 * (y * width + x), 4 * (y * width + x) + 4);
+    return alpha === 255 && Math.max(red, green, blue) - Math.min(red, green, blue) > 60;
+  };
+  const box = canvas.getBoundingClientRect(), scale = box.width / width;
+  for (let y = 8; y < height - 8; y += 2) for (let x = 8; x < width - 8; x += 2) {
+    if (!coloured(x, y)) continue;
+    const here = at(x, y), around = [[5, 0], [-5, 0], [0, 5], [0, -5], [4, 4], [-4, -4], [4, -4], [-4, 4]];
+    if (around.every(([dx, dy]) => at(x + dx, y + dy) === here)) return [x * scale, y * scale];
+  }
+  return null;
+}"""
+
+
+def click_node(page, selector):
+    """Click the first node of a painted graph: a spot of one strong colour as wide as ten pixels."""
+    canvas = page.locator(selector).first
+    canvas.scroll_into_view_if_needed()
+    page.wait_for_timeout(400)
+    spot = canvas.evaluate(NODE)
+    assert spot, "no node is painted"
+    canvas.click(position={"x": spot[0], "y": spot[1]})

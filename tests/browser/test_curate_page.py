@@ -55,13 +55,13 @@ def test_a_click_is_on_disk_and_nobody_comes_in_without_the_token(page, served):
             assert answer(f"{base}/voila/files/{path}{query}")[0] in (403, 404)
 
     page.goto(address, timeout=labpage.WAIT_MS)
-    panel = labpage.Panel(page, folder / "decisions-ada.jsonl", "#rendered_cells")
-    if (folder / "decisions.jsonl").exists():
-        panel.decisions = folder / "decisions.jsonl"
-    panel.press("Keep", decisions=1)
-    (decision,) = labpage.lines(panel.decisions)
-    assert (decision["action"], decision["reviewer"]) == ("keep", "ada")
-    assert labpage.serious_findings(page, "#rendered_cells") == []
+    panel = labpage.Panel(page, folder / "decisions-ada.jsonl")
+    panel.press("Keep (a)", "keep")
+    assert labpage.lines(panel.decisions)[0]["reviewer"] == "ada"
+    labpage.click(page, panel.box.locator(".rt-line").first)
+    page.keyboard.press("x")
+    panel.expect("keep", "drop")
+    assert labpage.serious_findings(page) == []
 
     server.send_signal(signal.SIGINT)
     assert server.wait(120) == 0

@@ -21,15 +21,16 @@ test: .venv/ready  # the whole check, in the order it fails fastest
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
-	$(BIN)/pytest -q -m "not model and not notebook and not gpu"
+	$(BIN)/pytest -q -m "not model and not notebook and not gpu and not browser"
 	$(BIN)/pytest -q -m "model and not gpu"
 	$(BIN)/pytest -q -m "notebook and not gpu"
+	$(BIN)/pytest -q -rs -m "browser and not gpu" tests/browser  # left out, and said so, where no Chromium is installed
 
 bench: .venv/ready  # timings as ratios in one run; DATA=folder of public data sets is optional
 	$(BIN)/python -m tests.benchmarks $(if $(DATA),--data "$(DATA)")
 
 lab: .venv/ready
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks  # executed ones are in outputs/
 
 clean:  # what can be made again; decisions and downloads are not touched
 	rm -rf .venv

@@ -31,6 +31,7 @@ from ragtune_lib.llm.calls import OPENAI_KEY, parse_spec
 from ragtune_lib.runfile import NOTEBOOKS, Run, input_hashes, project_path, read_run_file, stage_parameters
 from ragtune_lib.stages import ADAPTER, DECISIONS, STAGES, Stage, hashes, holds, module_hashes, stage_key
 from ragtune_lib.store import ROOT, content_id, read_lines, run_folder, write_json, write_records, write_text
+from ragtune_lib.trust import sign
 
 PACKAGES = ("ragtune", "torch", "transformers", "trl", "peft", "unsloth", "datasets", "sentence-transformers", "bm25s")
 REPORT_FILES = ("metrics.json", "report.html")
@@ -40,10 +41,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `ragtune`.
 
     Returns:
-        0 when the report is written or the plan is told, 1 when a stage failed, 2 for a mistake in what was asked for.
+        0 when the report is written, the plan is told or curation has ended, 1 when a stage failed, 2 for a mistake in
+        what was asked for.
     """
     arguments = _parser().parse_args(argv)
     try:
+        if arguments.command == "curate":
+            from ragtune_lib.curate_app import serve
+
+            return serve(arguments.run, arguments.reviewer, _say)
         if arguments.command == "plan":
             from ragtune_lib.plan import told_plan
 
@@ -79,6 +85,10 @@ def _parser() -> argparse.ArgumentParser:
             metavar="NOTEBOOK.PARAMETER=VALUE",
             help="e.g. 05_finetune.epochs=2; what is not set keeps the notebook's own default",
         )
+    what = "decide about a run's pairs in a browser, without a notebook"
+    curate = commands.add_parser("curate", help=what, description=f"{what}; Ctrl+C ends it")
+    curate.add_argument("run", metavar="RUN", help="folder under outputs/, e.g. journal")
+    curate.add_argument("--reviewer", default="", metavar="NAME", help="who decides; needed where several do")
     return parser
 
 
@@ -250,10 +260,8 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> str:
         "" on success, else what failed: the error's last line and the cell.
     """
     os.environ["PLOTLY_RENDERER"] = "plotly_mimetype"  # inherited by the kernel
-    import nbformat
     import papermill
     from nbclient.exceptions import DeadKernelError
-    from nbformat.sign import NotebookNotary
     from traitlets.config import Config
 
     try:
@@ -270,14 +278,21 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> str:
             config=Config({"KernelManager": {"transport_encryption": "auto"}}),  # or ipykernel warns at each start
         )
     except papermill.PapermillExecutionError as error:
+        _trust(output)  # a failed notebook is the one that is opened
         cell = "\n".join(f"    {line}" for line in error.source.strip().splitlines()[:8])
         return f"{error.ename}: {error.evalue}\nin cell [{error.exec_count}]:\n{cell}"
     except DeadKernelError as error:
         return f"the kernel died ({error}); the usual cause is too little memory"
     except KeyboardInterrupt:
         return "interrupted"
-    NotebookNotary().sign(nbformat.read(output, as_version=4))
+    _trust(output)
     return ""
+
+
+def _trust(notebook: Path) -> None:
+    """Sign what was executed just now; a run does not fail because JupyterLab will ask about it."""
+    if reason := sign(notebook):
+        _say(f"note: JupyterLab will show {notebook.name} without graphs ({reason}): `jupyter trust {notebook}`")
 
 
 def peak_memory_mb() -> int:

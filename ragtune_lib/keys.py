@@ -15,6 +15,7 @@ import traitlets
 
 PANEL = "ragtune-panel"  # DOM class of what the keys belong to: the nearest ancestor that has it
 FIELD = "ragtune-field-"  # DOM class of a text area, before the name of its field
+SCROLLED = "ragtune-scrolled"  # DOM class of a part of the panel that scrolls by itself
 Heard = Callable[[str, int, Mapping[str, str]], None]
 
 _ESM = """
@@ -70,6 +71,11 @@ function render({ model, el }) {
     if (pointer && event.target.closest("select")) root.focus({ preventScroll: true });
   };
 
+  // What scrolls is reached by Tab, so that arrow keys scroll it; ipywidgets' boxes cannot say so themselves.
+  const reachable = () => {
+    for (const box of root.querySelectorAll(`.${model.get("scrolled")}`)) box.tabIndex = 0;
+  };
+
   const claim = () => {
     if (ended.signal.aborted) return;
     root = el.closest(`.${model.get("panel")}`);
@@ -81,6 +87,8 @@ function render({ model, el }) {
     const on = (type, act, capture) => root.addEventListener(type, act, { signal: ended.signal, capture });
     // on the way down: text areas of ipywidgets let no key up
     on("keydown", (event) => { pointer = false; heard(event); }, true);
+    on("focusin", reachable);
+    reachable();
     on("pointerdown", pressed, true);
     on("click", clicked);
     on("change", chosen);
@@ -125,6 +133,7 @@ class KeyCatcher(anywidget.AnyWidget):
     label = traitlets.Unicode().tag(sync=True)
     panel = traitlets.Unicode(PANEL).tag(sync=True)
     field = traitlets.Unicode(FIELD).tag(sync=True)
+    scrolled = traitlets.Unicode(SCROLLED).tag(sync=True)
     card = traitlets.Int(0).tag(sync=True)  # number of the card that is shown; set after its text, so never ahead of it
 
     def __init__(

@@ -24,7 +24,7 @@ from ragtune_lib.curation.neighbourhood import Neighbourhoods
 from ragtune_lib.curation.quality import Quality
 from ragtune_lib.curation.queues import matching, ordered
 from ragtune_lib.curation.walk import Walk
-from ragtune_lib.keys import FIELD, PANEL, KeyCatcher
+from ragtune_lib.keys import FIELD, PANEL, SCROLLED, KeyCatcher
 from ragtune_lib.panel_style import ABOUT_CARD, BUTTONS, EVERYWHERE, KEYS, MEANINGS, REASONS, REPEATS, STYLE
 from ragtune_lib.records import Chunk, QAPair
 
@@ -103,7 +103,7 @@ class CurationPanel(ClickPanel):
         left = widgets.VBox([self.state, self.card, self.editor], layout=column)
         right = widgets.VBox([self.offer, self.source], layout=column)
         for side in (left, right):
-            side.add_class("rt-column")
+            side.add_class(SCROLLED)
         self.children = [
             widgets.HTML(STYLE),
             self.status,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ragtune_lib.curation.card import FONT
-from ragtune_lib.keys import PANEL
+from ragtune_lib.keys import PANEL, SCROLLED
 
 REASONS = {  # why pairs are dropped, most often: what the button says, what is written down; keys 1 to 6
     "unsupported": "not in the source",
@@ -68,7 +68,8 @@ padding:8px 12px;overflow:visible;outline:none;--jp-ui-font-color0:#1c1e21;--jp-
 {_P}:focus-within{{border-color:#0b5c9e}}
 {_P} .widget-html-content{{color:#1c1e21;line-height:1.5}}
 {_P} textarea{{font:14px/1.45 {FONT}!important}}
-{_P} .rt-column>*{{flex-shrink:0}}
+{_P} .{SCROLLED}>*{{flex-shrink:0}}
+{_P} .{SCROLLED}:focus-visible{{outline:2px solid #0b5c9e;outline-offset:-2px}}
 {_P} .rt-line{{white-space:nowrap;overflow:hidden;text-overflow:ellipsis;height:21px}}
 {_P} input::placeholder,{_P} textarea::placeholder{{color:#56606b}}
 {_P} .jupyter-button{{background:#eef1f4;color:#1c1e21;border:1px solid #aab2bb;border-radius:4px}}

@@ -1,4 +1,4 @@
-"""Views of the graph and of single pairs as HTML that works offline and shows hostile text as plain text."""
+"""The graph as HTML that works offline and shows hostile text as plain text."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import html
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ragtune_lib.explore.colours import Colouring, by_community, by_group
 from ragtune_lib.explore.drawing import Drawing, draw
-from ragtune_lib.records import Chunk, Community, Entity, Flag, QAPair, Relationship
-from ragtune_lib.text import WORD, content_words, spoken_date
+from ragtune_lib.records import Community, Entity, Relationship
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 BORDER, LINE = "#5f6670", "#b9c0c9"
@@ -52,18 +51,6 @@ new IntersectionObserver((seen, watch) => {
   if (seen[0].isIntersecting) {watch.disconnect(); requestAnimationFrame(fit)}
 }).observe(card);
 </script>"""
-CARD_STYLE = f"""<style>
-.pair-card{{font:14px/1.55 {FONT};color:#1c1e21;background:#fff;border:1px solid #e1e4e8;border-radius:8px;
-padding:16px 20px;max-width:60em;overflow-wrap:anywhere}}
-.pair-card h4{{margin:12px 0 2px;font-size:12px;font-weight:600;color:#5f6670}}
-.pair-card p{{margin:0;white-space:pre-wrap}}
-.pair-card .question{{font-size:17px;font-weight:600}}
-.pair-card .tag{{display:inline-block;background:#eef1f4;border-radius:10px;padding:0 9px;margin:0 6px 6px 0;
-font-size:12px}}
-.pair-card .flag{{background:#fff3cd}} .pair-card .blocks{{background:#f8d7da}}
-.pair-card blockquote{{margin:4px 0;padding:6px 12px;border-left:3px solid #d5d9de;white-space:pre-wrap}}
-.pair-card mark{{background:#ffe9a8;color:inherit;border-radius:2px}}
-</style>"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,49 +194,3 @@ def _whole_page(page: str, colouring: Colouring, caption: str) -> str:
     body = body.replace("<body>", f"<body>{top}", 1)
     body = body.replace("</body>", f"{PAGE_SCRIPT}</body>", 1)
     return f"<!doctype html>\n{head}<title>Entity graph</title>{PAGE_STYLE}</head>{body}"
-
-
-def pair_card(pair: QAPair, chunks_by_id: Mapping[str, Chunk], flags: Sequence[Flag] = ()) -> str:
-    """One pair beside its source, as an HTML fragment with every text escaped.
-
-    Words of the question and the answer are marked in the source, so that a reader sees at a glance what supports it.
-
-    Args:
-        pair: the question with reasoning and answer.
-        chunks_by_id: chunks by their id; an id that is missing is named as missing.
-        flags: findings on this pair; those on other pairs are not shown.
-    """
-    tags = [pair.scope, pair.kind, f"written by {pair.writer}"]
-    badges = [f'<span class="tag">{html.escape(tag)}</span>' for tag in tags]
-    for flag in (flag for flag in flags if flag.pair_id == pair.id):
-        look = "tag flag blocks" if flag.blocks else "tag flag"
-        badges.append(f'<span class="{look}">{html.escape(f"{flag.check}: {flag.detail}")}</span>')
-    parts = [*badges, f'<p class="question">{html.escape(pair.question)}</p>']
-    if pair.cues:
-        parts.append(f"<h4>Cues, learnt before the reasoning</h4><p>{html.escape(pair.cues)}</p>")
-    if pair.reasoning:
-        parts.append(f"<h4>Reasoning</h4><p>{html.escape(pair.reasoning)}</p>")
-    parts.append(f"<h4>Answer</h4><p><b>{html.escape(pair.answer)}</b></p><h4>Source</h4>")
-    wanted = content_words(f"{pair.question} {pair.answer}")
-    for chunk_id in pair.evidence_ids:
-        chunk = chunks_by_id.get(chunk_id)
-        if chunk is None:
-            parts.append(f"<blockquote>chunk {html.escape(chunk_id)} is missing</blockquote>")
-        else:
-            date = f"<b>{html.escape(spoken_date(chunk.date))}</b>\n" if chunk.date else ""
-            parts.append(f"<blockquote>{date}{_marked(chunk.text, wanted)}</blockquote>")
-    return f'{CARD_STYLE}<div class="pair-card">{"".join(parts)}</div>'
-
-
-def _marked(text: str, wanted: set[str]) -> str:
-    """The text escaped, words that occur in `wanted` (normalised) marked."""
-    parts = []
-    end = 0
-    for word in WORD.finditer(text):
-        parts.append(html.escape(text[end : word.start()]))
-        shown = html.escape(word.group())
-        bare = re.sub(r"['\u2019]s$", "", word.group())
-        hit = not wanted.isdisjoint(content_words(word.group()) | content_words(bare))
-        parts.append(f"<mark>{shown}</mark>" if hit else shown)
-        end = word.end()
-    return "".join([*parts, html.escape(text[end:])])

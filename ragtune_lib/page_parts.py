@@ -184,24 +184,25 @@ def graph(folder: Path) -> str:
 def pairs(folder: Path) -> str:
     """Pairs by kind, what the checks found, how many a person has seen, and a few of each kind as cards."""
     from ragtune_lib.curate import Curation
-    from ragtune_lib.graph_view import pair_card
+    from ragtune_lib.curation.card import pair_card
+    from ragtune_lib.curation.marks import Sources
     from ragtune_lib.plots import plot_pairs
 
     made, kept = _records(folder, "pairs.jsonl", QAPair), _records(folder, "kept.jsonl", QAPair)
     flags = _records(folder, "flags.jsonl", Flag)
-    chunks = {chunk.id: chunk for chunk in _records(folder, "chunks.jsonl", Chunk)}
+    sources = Sources(_records(folder, "chunks.jsonl", Chunk))
     seen = Curation(folder, made, flags).counts()["decided"]
     found = Counter((flag.check, "left out" if flag.blocks else "noted") for flag in flags)
     rows = [(check, effect, count) for (check, effect), count in sorted(found.items())]
     writers = Counter(pair.writer for pair in made)
     written = ", ".join(f"{html.escape(writer)} {count:,}" for writer, count in writers.most_common())
     cards = "".join(
-        pair_card(pair, chunks, [flag for flag in flags if flag.pair_id == pair.id]) for pair in _sample(made)
+        pair_card(pair, sources, [flag for flag in flags if flag.pair_id == pair.id]) for pair in _sample(made)
     )
     return (
         _figure(plot_pairs(made, kept))
-        + f"<p>A person has seen {seen:,} of {len(made):,} pairs. Pairs that nobody has decided are used when they "
-        f" pass the checks. Questions written by: {written or 'nobody'}.</p>"
+        + f"<p>A person has seen {seen:,} of {len(made):,} pairs; {len(kept):,} are used. "
+        f"Questions written by: {written or 'nobody'}.</p>"
         + _table(("check", "effect", "findings"), rows, "What the checks found.")
         + "<h3>A few of each kind</h3>"
         + cards

@@ -7,8 +7,8 @@ import pytest
 
 from ragtune_lib.explore.colours import PALETTE, by_count
 from ragtune_lib.explore.drawing import positions
-from ragtune_lib.graph_view import graph_page, graph_view, pair_card
-from ragtune_lib.records import Chunk, Community, Entity, Flag, QAPair, Relationship, Sentence
+from ragtune_lib.graph_view import graph_page, graph_view
+from ragtune_lib.records import Community, Entity, Relationship, Sentence
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)"> href="https://evil.example/" \'"&'
 
@@ -92,49 +92,6 @@ def test_the_notebook_view_is_a_sandboxed_frame_with_a_text_beside_it():
     assert sandbox == "allow-scripts"
     assert html.unescape(source) == view.page_html
     assert bundle["text/plain"] == "1 entities, 0 relationships, 0 communities at level 0"
-
-
-def a_pair(**changes):
-    values = {
-        "id": "p", "scope": "local", "kind": "entity", "question": "What did Ilse bake?", "reasoning": "She wrote it.",
-        "answer": "plum cake", "evidence_ids": ("c",), "writer": "template", "fact_id": "f",
-    }  # fmt: skip
-    return QAPair(**(values | changes))
-
-
-SOURCE = {"c": Chunk("c", "d", 0, 40, "Ilse's oven: she baked a plum cake today.", "2025-03-09")}
-
-
-def test_the_card_marks_shared_words_in_the_source():
-    card = pair_card(a_pair(), SOURCE)
-    assert re.findall(r"<mark>([^<]*)</mark>", card) == ["Ilse&#x27;s", "plum", "cake"]
-    assert "9 March 2025" in card
-    assert all(
-        text in card for text in ("What did Ilse bake?", "She wrote it.", "written by template", "local", "entity")
-    )
-
-
-def test_the_card_shows_cues_where_a_pair_has_them():
-    assert "<p>plum, oven</p>" in pair_card(a_pair(cues="plum, oven"), SOURCE)
-    assert "Cues" not in pair_card(a_pair(), SOURCE)
-
-
-def test_the_card_shows_its_own_flags_only():
-    flags = [Flag("p", "number", "14 is not in the source", True), Flag("other", "name", "Tomas", False)]
-    card = pair_card(a_pair(), SOURCE, flags)
-    assert "number: 14 is not in the source" in card
-    assert "Tomas" not in card
-
-
-def test_the_card_escapes_every_text_and_names_a_missing_source():
-    pair = a_pair(
-        question=HOSTILE, reasoning=HOSTILE, answer=HOSTILE, writer=HOSTILE, cues=HOSTILE, evidence_ids=("c", "<gone>")
-    )
-    source = {"c": Chunk("c", "d", 0, len(HOSTILE), HOSTILE, "")}
-    card = pair_card(pair, source, [Flag("p", "name", HOSTILE, False)])
-    assert "<script" not in card
-    assert "<img" not in card
-    assert "&lt;gone&gt; is missing" in card
 
 
 def test_hovering_shows_what_a_model_wrote_and_repeats_no_evidence():

@@ -6,6 +6,7 @@ Its modules, in reading order:
 - `pair_plan`: what will be asked for training pairs, counted beforehand
 - `pairs`: the pairs, every outcome counted
 - `quality`: a model's verdicts on each pair beside its source
+- `rewrite`: a pair that a person turned down, worded anew
 - `selection`: training on what the student does not know yet
 - `held_out_questions`: questions for the comparison, written apart from the pairs
 - `verify_questions`: whether they can be answered and scored

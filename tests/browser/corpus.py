@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ENTRIES = ("2025-01-04", "2025-01-12", "2025-01-20", "2025-01-29", "2025-02-09", "2025-02-14")
+ENTRIES = ("2025-01-04", "2025-01-12", "2025-01-20")
 MARKUP = (
     "<script>console.log('canary:script')</script>",
     "</script><script>console.log('canary:closed-script')</script>",
@@ -37,7 +37,7 @@ NOTE = " ".join([*MARKUP, ODD["right"], ODD["emoji"]])  # what a person may type
 
 
 def documents(folder: Path) -> Path:
-    """Six entries of the sample journal, and documents whose every sentence is hostile, their names too."""
+    """Three entries of the sample journal, and documents whose every sentence is hostile, their names too."""
     from ragtune_lib.store import ROOT
 
     folder.mkdir()

@@ -1,25 +1,25 @@
-"""Hostile documents, entities, pairs and answers in every notebook that shows them: text, and nothing else.
+"""Hostile documents, entities, pairs and answers in the notebooks that show them: text, and nothing else.
 
-That no text ran, asked another host or raised an error is checked after every test by the `page` fixture.
+Notebook 04 is in `test_curation_in_lab`. That no text ran, asked another host or raised an error is checked after every
+test by the `page` fixture.
 """
 
 import labpage
 import pytest
 
 pytestmark = pytest.mark.browser
-INJECTED = "[onerror], [onload], [onmouseover], [ontoggle], [onfocus], input[autofocus]"
 
 
-@pytest.mark.parametrize("notebook", ["01_documents", "02_graph", "03_synthesize", "04_curate", "07_judge"])
+@pytest.mark.parametrize("notebook", ["01_documents", "02_graph", "03_synthesize", "07_judge"])
 def test_hostile_text_is_inert_in_a_notebook(notebook_page, lab, copy_of, notebook):
     labpage.run_notebook(notebook_page, lab, copy_of("hostile"), notebook)
     notebook_page.wait_for_timeout(1500)
     outputs = notebook_page.locator(".jp-OutputArea")
     assert outputs.get_by_text("canary:").count() > 0, "the hostile text is not shown at all"
-    assert outputs.locator(INJECTED).count() == 0
+    assert outputs.locator(labpage.INJECTED).count() == 0
     if notebook == "02_graph":
         look_around(notebook_page)
-        assert outputs.locator(INJECTED).count() == 0
+        assert outputs.locator(labpage.INJECTED).count() == 0
 
 
 def look_around(page):

@@ -1,8 +1,10 @@
 """Notebooks that `ragtune report` executed, opened in JupyterLab: shown as they are, unless somebody changed them."""
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import labpage
 import nbformat
@@ -23,10 +25,10 @@ TRUSTED = """() => [...window.jupyterapp.shell.currentWidget.content.model.cells
   .filter(cell => cell.type === 'code').every(cell => cell.trusted)"""
 
 
-@pytest.fixture
-def executed(lab, copy_of):
+@pytest.fixture(scope="module")
+def executed(lab, finished):
     """Notebook 02 as `ragtune report` executes it, by papermill, within JupyterLab's folder."""
-    folder = copy_of("plain")
+    folder = Path(shutil.copytree(finished / "plain", finished / "executed"))
     output = lab.root / f"{folder.name}-executed.ipynb"
     notebook = ROOT / "notebooks" / "02_graph.ipynb"
     values = parameters(folder, folder.name, "02_graph") | {"interactive": False}
@@ -48,7 +50,7 @@ def test_a_notebook_that_somebody_changed_is_not_trusted(notebook_page, lab, exe
     """Else the test above would pass where JupyterLab trusts whatever it opens."""
     changed = nbformat.read(executed, as_version=4)
     changed.cells[-1].source += "\n\nA word from somebody else."
-    nbformat.write(changed, executed)
-    labpage.open_notebook(notebook_page, lab, executed.name)
+    nbformat.write(changed, lab.root / "changed.ipynb")
+    labpage.open_notebook(notebook_page, lab, "changed.ipynb")
     assert not notebook_page.evaluate(TRUSTED)
     assert labpage.graph_frames(notebook_page) == []

@@ -253,7 +253,7 @@ def test_documents_that_are_held_out_reach_no_chunk_and_their_questions_want_a_r
     assert {chunk.document_id for chunk in chunks} == {document.id for document in corpus}
     text = chunks[0].text[:60]
     write_records(folder / "pairs.jsonl", [QAPair("p", "local", "entity", "Q?", text, text, (chunks[0].id,), "t", "f")])
-    run("04_curate", questions=str(asked))
+    run("04_curate", questions=str(asked), reviewer="bob", second_opinion="ada")  # who has decided nothing
     before, after = (read_records(file, Question) for file in (asked, folder / "questions.jsonl"))
     lost = read_records(folder / "problems" / "04_curate.jsonl", Problem)
     assert len(before) == len(after) + len(lost)

@@ -34,12 +34,16 @@ def main() -> int:
         metavar="FOLDER",
         help=f"public data sets; with {PEPYS}, {NEWS} or {extraction.GUM} below it, graph, index and names are measured",
     )
-    data = parser.parse_args().data
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="measure these alone; the others are not run")
+    asked = parser.parse_args()
     started, load = time.perf_counter(), os.getloadavg()[0]
     if load > BUSY:
         _say(f"load {load:.1f}: something else is running, so these figures are too low")
     figures: dict[str, Any] = {"load": load}
-    for name, measure, *arguments in plan(data):
+    steps = plan(asked.data)
+    if unknown := set(asked.only or ()) - {name for name, *_ in steps}:
+        parser.error(f"no measurement {min(unknown)!r}; there are {', '.join(name for name, *_ in steps)}")
+    for name, measure, *arguments in (step for step in steps if not asked.only or step[0] in asked.only):
         _say(f"{name} ...")
         figures[name] = in_fresh_process(measure, *arguments)
     figures["seconds"] = time.perf_counter() - started

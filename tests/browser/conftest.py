@@ -170,8 +170,10 @@ def wait_for(question, server, log):
 
 def picture(page, name):
     """Keep a picture of the whole page; a notebook scrolls inside, so the window is made as tall as it is."""
-    tall = page.evaluate("() => Math.max(...[...document.querySelectorAll('*')].map(part => part.scrollHeight))")
-    page.set_viewport_size({"width": 1280, "height": min(tall + 150, 6000)})
+    tall = page.evaluate(
+        "() => Math.max(...[...document.querySelectorAll('html, .jp-WindowedPanel-outer')].map(part => part.scrollHeight))"
+    )
+    page.set_viewport_size({"width": 1280, "height": min(tall + 100, 6000)})
     page.wait_for_timeout(700)
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
 

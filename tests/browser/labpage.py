@@ -19,7 +19,8 @@ ERRORS = """() => {
       if (output.output_type === 'error') found.push(`${output.ename}: ${output.evalue}`);
   return found;
 }"""
-INJECTED = "[onerror], [onload], [onmouseover], [ontoggle], [onfocus], input[autofocus]"  # nothing of ours has these
+# nothing of ours has these
+INJECTED = "[onerror], [onload], [onmouseover], [ontoggle], [onfocus], input[autofocus], a[href^='javascript']"
 CELLS = "() => window.jupyterapp.shell.currentWidget.content.model.cells.length"
 RUN = "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
 RESTART = """async () => {

@@ -19,8 +19,14 @@ def served(finished, copy_of, environment, tmp_path):
     """Runs the command on a copy of a run: (address with token, folder, process)."""
     folder, log = copy_of("plain"), tmp_path / "served.log"
     command = [sys.executable, "-m", "ragtune_lib.report", "curate", folder.name, "--reviewer", "ada"]
+
+    def heed_interrupts():  # a shell that starts the tests in the background has them ignored, and children inherit that
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     with log.open("w") as stream:
-        server = subprocess.Popen(command, env=environment, stdout=stream, stderr=stream, start_new_session=True)
+        server = subprocess.Popen(
+            command, env=environment, stdout=stream, stderr=stream, start_new_session=True, preexec_fn=heed_interrupts
+        )
     try:
         end = time.monotonic() + 300
         while not (found := re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", log.read_text())):

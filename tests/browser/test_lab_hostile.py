@@ -1,6 +1,6 @@
 """Hostile documents, entities, pairs and answers in the notebooks that show them: text, and nothing else.
 
-Notebook 04 is in `test_curation_in_lab`. That no text ran, asked another host or raised an error is checked after every
+Notebook 01 is in `test_lab_notebooks`, 04 in `test_curation_in_lab`. That no text ran, asked another host or raised an error is checked after every
 test by the `page` fixture.
 """
 
@@ -10,7 +10,7 @@ import pytest
 pytestmark = pytest.mark.browser
 
 
-@pytest.mark.parametrize("notebook", ["01_documents", "02_graph", "03_synthesize", "07_judge"])
+@pytest.mark.parametrize("notebook", ["02_graph", "03_synthesize", "07_judge"])
 def test_hostile_text_is_inert_in_a_notebook(notebook_page, lab, copy_of, notebook):
     labpage.run_notebook(notebook_page, lab, copy_of("hostile"), notebook)
     notebook_page.wait_for_timeout(1500)

@@ -168,12 +168,17 @@ def wait_for(question, server, log):
     raise TimeoutError(f"no answer in {START_S} s: {log.read_text()[-4000:]}")
 
 
+TALL = """() => {
+  const notebook = document.querySelector('.jp-WindowedPanel-outer');
+  if (!notebook) return document.documentElement.scrollHeight;
+  notebook.scrollTop = 0;
+  return [...notebook.querySelectorAll('.jp-Cell')].at(-1).getBoundingClientRect().bottom + 60;
+}"""
+
+
 def picture(page, name):
     """Keep a picture of the whole page; a notebook scrolls inside, so the window is made as tall as it is."""
-    tall = page.evaluate(
-        "() => Math.max(...[...document.querySelectorAll('html, .jp-WindowedPanel-outer')].map(part => part.scrollHeight))"
-    )
-    page.set_viewport_size({"width": 1280, "height": min(tall + 100, 6000)})
+    page.set_viewport_size({"width": 1280, "height": min(int(page.evaluate(TALL)), 9000)})
     page.wait_for_timeout(700)
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
 

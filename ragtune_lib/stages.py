@@ -203,7 +203,8 @@ def _parameters(notebook: Path) -> list[ast.AnnAssign]:
 def module_hashes(source: str, library: Path = LIBRARY) -> dict[str, str]:
     """Content hash of each module of the package that a source imports, directly or through another module.
 
-    Prompts are files: a source whose modules read any depends on all of them.
+    It is the code that counts: a better comment must not train a model again. Prompts are files: a source whose modules
+    read any depends on all of them.
 
     Args:
         source: Python source, for instance the code cells of a notebook.
@@ -217,12 +218,22 @@ def module_hashes(source: str, library: Path = LIBRARY) -> dict[str, str]:
     while waiting:
         name = waiting.pop()
         if name not in found:
-            file = _module_file(name, library)
-            found[name] = file_hash(file)
-            waiting += sorted(_imports(file.read_text(encoding="utf-8"), library))
+            source = _module_file(name, library).read_text(encoding="utf-8")
+            found[name] = content_id(without_prose(source))
+            waiting += sorted(_imports(source, library))
     if "prompt_files" in found:
         found["prompts"] = tree_hash(library / "prompts")
     return dict(sorted(found.items()))
+
+
+def without_prose(source: str) -> str:
+    """The syntax tree of a Python source as text, without its comments, its layout and its docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+    return ast.dump(tree)
 
 
 def _imports(source: str, library: Path) -> set[str]:

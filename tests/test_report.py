@@ -15,7 +15,16 @@ import pytest
 from ragtune_lib import report
 from ragtune_lib.report import locked, main, run_report
 from ragtune_lib.runfile import Run, check_models, read_run_file, stage_parameters
-from ragtune_lib.stages import STAGES, Stage, module_hashes, parameter_defaults, stage_key, tree_hash, writer_of
+from ragtune_lib.stages import (
+    STAGES,
+    Stage,
+    module_hashes,
+    parameter_defaults,
+    stage_key,
+    tree_hash,
+    without_prose,
+    writer_of,
+)
 
 STAGES_TOY = (
     Stage("01_first", (), ("a.txt",), ("documents",)),
@@ -380,8 +389,18 @@ def test_the_key_changes_with_a_module_that_the_notebook_imports_through_another
     assert list(found) == ["deep", "deeper", "seam", "seam.wire"]
     (library / "plots.py").write_text("y = 2\n")
     assert key() == before  # nothing imports it
+    (library / "deeper.py").write_text('"""A better sentence."""\n\n# why\nx = (1)\n')
+    assert key() == before
     (library / "deeper.py").write_text("x = 2\n")
     assert key() != before
+
+
+def test_only_prose_is_left_out_of_a_module_s_key():
+    told = 'def f(a, b=1):\n    """What for."""\n    # why\n    return a + b\n'
+    assert without_prose(told) == without_prose("def f(a, b=1):\n    return a + b")
+    for other in (told.replace("b=1", "b=2"), told.replace("+", "-"), told.replace("return", "x =")):
+        assert without_prose(other) != without_prose(told)
+    assert without_prose('x = "a"') != without_prose('x = "b"')  # no docstring
 
 
 def test_the_key_changes_with_a_prompt_where_prompts_are_read(tmp_path):

@@ -123,6 +123,7 @@ def lab(chromium, home, environment):
             "root_dir": str(root),
         },
         "IdentityProvider": {"token": token},
+        "KernelManager": {"shutdown_wait_time": 0.3},  # seconds; a kernel with torch takes four to end by itself
         "LabApp": {
             "expose_app_in_browser": True,  # window.jupyterapp: clicks on menus raced and ran nothing
             "extension_manager": "readonly",

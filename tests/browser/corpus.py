@@ -140,7 +140,7 @@ def write_answers(folder: Path) -> None:
 SMALL = {
     "01_documents": {"chunk_tokens": 900, "overlap_tokens": 0},
     "03_synthesize": {"writer": "", "phrasings": 1, "global_phrasings": 2, "topic_mentions": 3, "absent": 6},
-    "04_curate": {"held_out": 8},
+    "04_curate": {"held_out": 4},
     "05_finetune": {"backend": "peft", "rank": 2, "epochs": 0.2, "validation_facts": 8, "max_tokens": 1024},
     "06_answer": {"validation": 4, "chunk_sizes": "120", "top_ks": "1 2", "max_new_tokens": 12, "recitations": 2},
     "07_judge": {"samples": 200},

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ragtune_lib.curation.events import (
-    ACTIONS,
     DECIDING,
     OPEN,
     TURNS,
@@ -25,42 +24,19 @@ from ragtune_lib.curation.events import (
     as_line,
     complaint_about,
     decisions_file,
-    fold,
     pair_hash,
-    read_decisions,
     read_file,
     read_folder,
-    seen,
     stale_problem,
-    standing,
     uncollected,
 )
 from ragtune_lib.records import Chunk, Decision, Flag, QAPair, Question
 from ragtune_lib.store import ROOT, append_records, content_id
 from ragtune_lib.text import content_words
 
-__all__ = ["ACTIONS", "STATES", "Curation", "fold", "kept_pairs", "read_decisions", "seen", "standing", "worded"]
-
 POLICIES = ("use", "leave out")
 STATES = ("undecided", *DECIDING, *OPEN, "stale")
 SITTING_S = 300  # a longer break between two decisions ends a sitting, in seconds
-
-
-def kept_pairs(pairs: Sequence[QAPair], flags: Iterable[Flag], decisions: Iterable[Decision]) -> list[QAPair]:
-    """The pairs to train on, in order; the person has the last word.
-
-    Kept pairs are in even when a check blocks them, dropped ones are out, and edited ones are in with the person's
-    wording, `writer` "person" and the id of the original. All others (undecided, flagged, skipped, with a decision
-    about another content) are in unless a flag blocks them. A pair that occurs twice is in once.
-    """
-    folded = Fold(decisions)
-    blocked = {flag.pair_id for flag in flags if flag.blocks}
-    kept = []
-    for pair in {pair.id: pair for pair in pairs}.values():
-        word = folded.word(pair.id, pair_hash(pair)) if pair.id in folded.about else None
-        if _used(word.action if word else "undecided", pair.id in blocked):
-            kept.append(worded(pair, word))
-    return kept
 
 
 def _used(state: str, blocked: bool) -> bool:
@@ -323,10 +299,14 @@ class Curation:
         }
 
     def kept(self, undecided: str = "use") -> list[QAPair]:
-        """The pairs to train on as things stand; as `kept_pairs`.
+        """The pairs to train on as things stand, in order; the person has the last word.
+
+        Kept pairs are in even when a check blocks them, dropped ones are out, and edited ones are in with the person's
+        wording, `writer` "person" and the id of the original. All others (undecided, flagged, skipped, stale) are in
+        unless a check blocks them.
 
         Args:
-            undecided: "use" pairs that nobody has decided about, unless a check blocks them, or "leave out" all.
+            undecided: "use" those others, or "leave out" all of them.
 
         Raises:
             ValueError: for another policy.

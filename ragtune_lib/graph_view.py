@@ -10,27 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ragtune_lib.explore.colours import Colouring, by_community, by_group
-from ragtune_lib.explore.drawing import Drawing, draw
+from ragtune_lib.explore.colours import Colouring, by_community, by_group, legend_list
+from ragtune_lib.explore.drawing import BORDER, LINE, OPTIONS, Drawing, draw
 from ragtune_lib.records import Community, Entity, Relationship
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
-BORDER, LINE = "#5f6670", "#b9c0c9"
-# what vis-network needs to know; the canvas of the explorer draws by the same
-OPTIONS = {
-    "physics": {"enabled": False},
-    "layout": {"improvedLayout": False, "randomSeed": 1},
-    "nodes": {
-        "borderWidth": 1,
-        "borderWidthSelected": 4,
-        "font": {"size": 15, "color": "#1c1e21", "strokeWidth": 3, "strokeColor": "#ffffff"},
-    },
-    "edges": {
-        "smooth": False,
-        "font": {"size": 11, "color": "#454a52", "strokeWidth": 3, "strokeColor": "#ffffff"},
-    },
-    "interaction": {"hover": True, "hideEdgesOnDrag": True, "tooltipDelay": 300},
-}
 PAGE_STYLE = f"""<style>
 html,body{{height:100%;margin:0;background:#fff;color:#1c1e21;font:14px/1.5 {FONT};color-scheme:light}}
 body{{display:flex;flex-direction:column}}
@@ -70,34 +54,9 @@ class GraphView:
         return {"text/html": frame, "text/plain": self.caption}
 
 
-def graph_view(
-    entities: Sequence[Entity],
-    relationships: Sequence[Relationship],
-    communities: Sequence[Community],
-    max_nodes: int = 300,
-    seed: int = 17,
-    height_px: int = 600,
-    colouring: Colouring | None = None,
-) -> GraphView:
-    """The graph as the last value of a notebook cell; arguments as for `graph_page`."""
-    return still_view(graph_drawing(entities, relationships, communities, max_nodes, seed, colouring), height_px)
-
-
 def still_view(drawing: Drawing, height_px: int = 600) -> GraphView:
     """A drawing as the last value of a notebook cell."""
     return GraphView(drawing_page(drawing), drawing.caption, height_px)
-
-
-def graph_page(
-    entities: Sequence[Entity],
-    relationships: Sequence[Relationship],
-    communities: Sequence[Community],
-    max_nodes: int = 300,
-    seed: int = 17,
-    colouring: Colouring | None = None,
-) -> str:
-    """Draw the graph as one HTML page that loads nothing from elsewhere; arguments as for `graph_drawing`."""
-    return drawing_page(graph_drawing(entities, relationships, communities, max_nodes, seed, colouring))
 
 
 def graph_drawing(
@@ -121,7 +80,7 @@ def graph_drawing(
         max_nodes: nodes drawn at most, those of highest degree. Default 300: beyond, a browser without a graphics
             card gets slow and the picture is a tangle. At least 1.
         seed: of the layout.
-        colouring: other colours than those of the communities; see `graph.colours`.
+        colouring: other colours than those of the communities; see `explore.colours`.
 
     Raises:
         ValueError: if `max_nodes` is below 1.
@@ -160,15 +119,6 @@ def drawing_page(drawing: Drawing) -> str:
         network.add_edge(edge.source, edge.target, title=title, width=edge.width, color=LINE, arrows="", **more)
     network.set_options(json.dumps(OPTIONS))
     return _whole_page(network.generate_html(notebook=False), drawing.colouring, drawing.caption)
-
-
-def legend_list(colouring: Colouring) -> str:
-    """The legend as an escaped HTML list of class "legend"."""
-    rows = "".join(
-        f'<li><i style="background:{colour}"></i>{html.escape(meaning)}</li>' for colour, meaning in colouring.legend
-    )
-    heading = f"<li><b>{html.escape(colouring.heading)}</b></li>" if colouring.heading and rows else ""
-    return f'<ul class="legend">{heading}{rows}</ul>'
 
 
 def _inert(text: str) -> str:

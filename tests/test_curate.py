@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ragtune_lib.curate import Curation, fold, kept_pairs, read_decisions, seen, standing
+from ragtune_lib.curate import Curation
+from ragtune_lib.curation.events import as_line, fold, standing
 from ragtune_lib.records import Decision, Flag, QAPair
-from ragtune_lib.store import read_lines
+from ragtune_lib.store import append_records, read_lines
 
 
 def pair(id, scope="local"):
@@ -24,13 +25,14 @@ def curation(folder, reviewer="", pairs=PAIRS):
     return Curation(folder, pairs, FLAGS, reviewer)
 
 
-def test_undecided_pairs_are_used_unless_a_flag_blocks_them():
-    assert kept_pairs(PAIRS, FLAGS, []) == [A, B, D]
+def test_undecided_pairs_are_used_unless_a_flag_blocks_them(tmp_path):
+    assert curation(tmp_path).kept() == [A, B, D]
 
 
-def test_a_person_has_the_last_word_over_checks():
+def test_a_person_has_the_last_word_over_checks(tmp_path):
     decisions = [Decision("c", "keep"), Decision("a", "drop"), Decision("b", "edit", **EDIT)]
-    kept = kept_pairs(PAIRS, FLAGS, decisions)
+    append_records(tmp_path / "decisions.jsonl", map(as_line, decisions))
+    kept = curation(tmp_path).kept()
     assert [one.id for one in kept] == ["b", "c", "d"]
     edited = kept[0]
     assert (edited.question, edited.reasoning, edited.answer, edited.writer) == (
@@ -46,8 +48,7 @@ def test_a_person_has_the_last_word_over_checks():
 def test_the_last_decision_counts_and_a_note_changes_nothing():
     decisions = [Decision("a", "keep"), Decision("a", "drop"), Decision("a", "note", note="why?")]
     assert fold(decisions)["a"].action == "drop"
-    assert seen([Decision("a", "note", note="why?")]) == 0
-    assert seen(decisions) == 1
+    assert fold([Decision("a", "note", note="why?")]) == {}
 
 
 def test_undo_brings_back_what_was_decided_before():
@@ -81,7 +82,6 @@ def test_state_survives_a_restart_after_any_sequence_of_clicks(tmp_path):
         assert again.decisions == review.decisions
         assert (again.counts(), again.kept(), again.history()) == (review.counts(), review.kept(), review.history())
         assert again.counts()["kept"] == len(again.kept())
-        assert again.kept() == kept_pairs(PAIRS, FLAGS, again.decisions)
 
 
 def test_every_undo_returns_to_the_state_before_the_click(tmp_path):
@@ -193,7 +193,8 @@ def test_a_stale_decision_counts_again_when_its_pair_is_back(tmp_path):
 
 
 def test_a_missing_decisions_file_is_an_empty_one(tmp_path):
-    assert read_decisions(tmp_path / "decisions.jsonl", "abcd") == ([], [])
+    review = curation(tmp_path)
+    assert (review.decisions, review.problems) == ([], [])
 
 
 def test_two_reviewers_have_a_file_each_and_undo_their_own(tmp_path):
@@ -292,7 +293,6 @@ def test_a_changed_pair_is_stale_until_it_is_back_or_confirmed(tmp_path):
     later = curation(tmp_path, "ada", changed)
     assert [later.state(one) for one in "ac"] == ["stale", "stale"]
     assert (later.pair("a"), later.kept()) == (changed[0], [changed[0], B, D])
-    assert later.kept() == kept_pairs(changed, FLAGS, later.decisions)
     assert [problem.item for problem in later.problems] == [
         "decisions-ada.jsonl, line 1",
         "decisions-ada.jsonl, line 2",
@@ -347,10 +347,11 @@ def test_decisions_from_many_threads_are_all_written(tmp_path):
     [("She brought Soup up the stairs.", "soup, stairs"), ("She brought soup.", ""), ("", "")],
     ids=["still there", "one word gone", "no reasoning"],
 )
-def test_cues_stay_only_while_an_edited_reasoning_holds_their_words(reasoning, cues):
+def test_cues_stay_only_while_an_edited_reasoning_holds_their_words(reasoning, cues, tmp_path):
     whole = replace(A, reasoning="A pan of soup stood on the stairs.", cues="soup, stairs")
-    edited = kept_pairs([whole], [], [Decision("a", "edit", "What?", reasoning, "Soup.")])[0]
-    assert edited.cues == cues
+    review = Curation(tmp_path, [whole], [])
+    review.decide("a", "edit", "What?", reasoning, "Soup.")
+    assert review.kept()[0].cues == cues
 
 
 def test_decisions_from_elsewhere_count_as_if_they_were_in_the_folder(tmp_path):

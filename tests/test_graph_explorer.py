@@ -9,7 +9,7 @@ from ragtune_lib.explore.overview import LOOSE
 from ragtune_lib.explore.views import View
 from ragtune_lib.graph.alias_merge import AliasReview
 from ragtune_lib.graph.edits import GraphEdits, corrections
-from ragtune_lib.graph_view import graph_view
+from ragtune_lib.graph_view import graph_drawing, still_view
 from ragtune_lib.records import AliasPair, Community, Document, Entity, QAPair, Relationship
 from ragtune_lib.store import write_records
 
@@ -25,7 +25,7 @@ DOCUMENTS = [Document(f"d{at}", f"{date}.md", date, text, date) for at, (date, t
 
 def make(folder, entities=tiny.ENTITIES, links=tiny.RELATIONSHIPS, groups=GROUPS, suggestions=(), **more):
     review = AliasReview(folder, entities)
-    still = graph_view(entities, links, groups)
+    still = still_view(graph_drawing(entities, links, groups))
     edits = GraphEdits(folder)
     return GraphExplorer(folder, entities, links, groups, tiny.CHUNKS, DOCUMENTS, edits, still, review, suggestions)
 

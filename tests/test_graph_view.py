@@ -7,10 +7,14 @@ import pytest
 
 from ragtune_lib.explore.colours import PALETTE, by_count
 from ragtune_lib.explore.drawing import positions
-from ragtune_lib.graph_view import graph_page, graph_view
+from ragtune_lib.graph_view import drawing_page, graph_drawing, still_view
 from ragtune_lib.records import Community, Entity, Relationship, Sentence
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)"> href="https://evil.example/" \'"&'
+
+
+def graph_page(*graph, **how):
+    return drawing_page(graph_drawing(*graph, **how))
 
 
 def an_entity(number, name="Ilse"):
@@ -86,7 +90,7 @@ def test_no_node_at_all_cannot_be_asked_for():
 
 
 def test_the_notebook_view_is_a_sandboxed_frame_with_a_text_beside_it():
-    view = graph_view([an_entity(1, HOSTILE)], [], [])
+    view = still_view(graph_drawing([an_entity(1, HOSTILE)], [], []))
     bundle = view._repr_mimebundle_()
     sandbox, source = re.search(r'<iframe sandbox="([^"]*)" [^>]*srcdoc="([^"]*)"', bundle["text/html"]).groups()
     assert sandbox == "allow-scripts"

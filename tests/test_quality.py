@@ -3,8 +3,8 @@ from teacher import part, parts, teacher
 from tiny import CHUNKS, embed
 
 from ragtune_lib.checks import CHECKS, check_pairs
-from ragtune_lib.curate import kept_pairs
-from ragtune_lib.records import Decision, QAPair
+from ragtune_lib.curate import Curation
+from ragtune_lib.records import QAPair
 from ragtune_lib.teacher.quality import STEPS, forecast_quality, quality_flags
 
 
@@ -59,9 +59,10 @@ def test_the_reason_is_asked_for_before_its_verdict(tmp_path):
 def test_flagged_pairs_stay_and_a_person_may_overrule_the_model(tmp_path):
     flags = check_pairs(PAIRS[:3], CHUNKS, [], embed, earlier=judged(tmp_path).flags)
     assert {flag.check for flag in flags if flag.pair_id in "bc"} >= set(STEPS)
-    undecided = {one.id for one in kept_pairs(PAIRS[:3], flags, [])}
-    assert undecided == {"a"}
-    assert {one.id for one in kept_pairs(PAIRS[:3], flags, [Decision("b", "keep")])} == {"a", "b"}
+    review = Curation(tmp_path, PAIRS[:3], flags)
+    assert {one.id for one in review.kept()} == {"a"}
+    review.decide("b", "keep")
+    assert {one.id for one in review.kept()} == {"a", "b"}
 
 
 def test_a_pair_that_the_model_rejects_drives_out_no_sound_one(tmp_path):

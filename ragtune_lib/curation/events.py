@@ -200,11 +200,6 @@ def fold(events: Iterable[Any]) -> dict[str, Any]:
     return {pair_id: word for pair_id, word in words.items() if word and word.action not in OPEN}
 
 
-def seen(events: Iterable[Decision]) -> int:
-    """Number of pairs that a person decided, pairs that are gone included; `Curation.counts` leaves those out."""
-    return len(fold(events))
-
-
 def decisions_file(folder: Path, reviewer: str) -> Path:
     """The file that a person appends to.
 
@@ -265,18 +260,6 @@ def read_file(path: Path, pair_ids: Collection[str]) -> tuple[list[Entry], list[
 def stale_problem(where: str, what: str) -> Problem:
     """What to say about an event that is kept and not used, since its pair is not what it was."""
     return Problem(STAGE, where, f"{where}: stale, {what}; the line is kept and not used")
-
-
-def read_decisions(path: Path, pair_ids: Collection[str]) -> tuple[list[Decision], list[Problem]]:
-    """Read one file of decisions, whoever wrote it; a missing file is an empty one.
-
-    Returns:
-        Every readable event in order, and one Problem with file and line for each line that is none, and for each
-        event about a pair that is not in `pair_ids`. The latter is among the events too: an undo may name it, and the
-        pair may come back with the next synthesis.
-    """
-    events, problems = read_file(path, pair_ids)
-    return [entry[3] for entry in events], problems
 
 
 def as_line(event: Decision) -> dict[str, Any]:

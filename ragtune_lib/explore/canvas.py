@@ -14,8 +14,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from ragtune_lib.explore.drawing import Drawing
-from ragtune_lib.graph_view import BORDER, LINE, OPTIONS
+from ragtune_lib.explore.drawing import BORDER, LINE, OPTIONS, Drawing
 
 NOBODY = "\n"  # in the place of a node id; "" is one, see overview.LOOSE
 VIS = Path("templates", "lib", "vis-9.1.2", "vis-network.min.js")

@@ -5,6 +5,7 @@ Every colour goes with a line of the legend, and all are told apart by colour-bl
 
 from __future__ import annotations
 
+import html
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -141,3 +142,12 @@ def by_document(entities: Sequence[Entity], chunks: Sequence[Chunk], documents: 
         if counts:
             found[entity.id] = min(counts, key=lambda name: (-counts[name], name))
     return found
+
+
+def legend_list(colouring: Colouring) -> str:
+    """The legend as an escaped HTML list of class "legend"."""
+    rows = "".join(
+        f'<li><i style="background:{colour}"></i>{html.escape(meaning)}</li>' for colour, meaning in colouring.legend
+    )
+    heading = f"<li><b>{html.escape(colouring.heading)}</b></li>" if colouring.heading and rows else ""
+    return f'<ul class="legend">{heading}{rows}</ul>'

@@ -14,6 +14,22 @@ from ragtune_lib.explore.colours import Colouring
 from ragtune_lib.records import Entity, Relationship, Sentence
 from ragtune_lib.text import spoken_date
 
+BORDER, LINE = "#5f6670", "#b9c0c9"
+# what vis-network needs to know, for the page and for the canvas of the explorer
+OPTIONS = {
+    "physics": {"enabled": False},
+    "layout": {"improvedLayout": False, "randomSeed": 1},
+    "nodes": {
+        "borderWidth": 1,
+        "borderWidthSelected": 4,
+        "font": {"size": 15, "color": "#1c1e21", "strokeWidth": 3, "strokeColor": "#ffffff"},
+    },
+    "edges": {
+        "smooth": False,
+        "font": {"size": 11, "color": "#454a52", "strokeWidth": 3, "strokeColor": "#ffffff"},
+    },
+    "interaction": {"hover": True, "hideEdgesOnDrag": True, "tooltipDelay": 300},
+}
 BY_RULES = ("name", "phrase", "")  # kinds that say nothing to a reader
 TOOLTIP_SENTENCES = 3
 TOOLTIP_COLUMNS = 72  # characters per line: vis-network does not wrap plain text

@@ -11,21 +11,24 @@ import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
 from ragtune_lib.click_panel import ClickPanel
 from ragtune_lib.explore import side_panel
 from ragtune_lib.explore.canvas import GraphCanvas
+from ragtune_lib.explore.colours import legend_list
 from ragtune_lib.explore.coverage import read_coverage, read_facts_recalled
 from ragtune_lib.explore.drawing import Drawing, shown
 from ragtune_lib.explore.overview import LOOSE, Filter, GraphIndex
 from ragtune_lib.explore.views import View, picture
 from ragtune_lib.graph.alias_merge import AliasReview
 from ragtune_lib.graph.edits import GraphEdits, corrections
-from ragtune_lib.graph_view import GraphView, legend_list
 from ragtune_lib.records import AliasPair, Chunk, Community, Document, Entity, Relationship
+
+if TYPE_CHECKING:
+    from ragtune_lib.graph_view import GraphView
 
 BUTTONS = {
     "overview": ("Overview", "info", "all communities"),

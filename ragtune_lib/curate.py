@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from ragtune_lib.curation.events import (
     DECIDING,
@@ -100,6 +101,7 @@ class Curation:
         self.held_out = tuple(held_out)
         self.searched: dict[str, str] = {}  # texts prepared for the search, see `curation.queues`
         self.communities: dict[str, set[str]] = {}  # chunk ids of each, likewise
+        self.vectors: Any = None  # of the questions as they were made, likewise
         self._lock = threading.RLock()  # widget callbacks may run on another thread than the notebook's cells
         with uncollected():
             entries, self.problems = (

@@ -11,11 +11,12 @@ from dataclasses import replace
 
 import ipywidgets as widgets
 
+from ragtune_lib.checks import Embed
 from ragtune_lib.click_panel import WRAP, ClickPanel
 from ragtune_lib.curate import Curation
 from ragtune_lib.curation.card import evidence, flag_list, wording
 from ragtune_lib.curation.decision_table import decision_table, pace_line, progress, standing_line, summary_line
-from ragtune_lib.curation.drawers import Bulk, Guidelines, History, key_list
+from ragtune_lib.curation.drawers import Bulk, Guidelines, History, key_list, line
 from ragtune_lib.curation.editor import Editor, wording_of
 from ragtune_lib.curation.events import DECIDING
 from ragtune_lib.curation.filter_row import SEARCH, FilterRow
@@ -48,6 +49,7 @@ class CurationPanel(ClickPanel):
         rewrite: asks the teacher for a new wording of a pair, given what is wrong with it.
         order: of the list at first, one of `curation.queues.ORDERS`.
         seed: of the random order.
+        embed: makes vectors of questions, for the order that puts similar ones together.
     """
 
     def __init__(
@@ -58,9 +60,11 @@ class CurationPanel(ClickPanel):
         rewrite: Rewrite | None = None,
         order: str = "undecided",
         seed: int = 17,
+        embed: Embed | None = None,
     ):
         super().__init__(BUTTONS)
-        self.curation, self.around, self.rewrite, self.seed = curation, around, rewrite, seed
+        self.curation, self.around, self.rewrite = curation, around, rewrite
+        self.seed, self.embed = seed, embed
         self.sources = Sources(chunks)
         curation.chunks = curation.chunks or self.sources.by_id  # what filters by document ask
         self.drafts: dict[str, dict[str, str]] = {}  # wordings that were left unsaved, by pair
@@ -82,7 +86,7 @@ class CurationPanel(ClickPanel):
             made.layout.width = "auto"
             made.add_class("rt-reason" if name.startswith("drop_") else "rt-button")
         self.state, self.source, self.keys_shown = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        self.note, self.go_to = _line("Note or reason (n)", "330px"), _line("Go to id", "230px")
+        self.note, self.go_to = line("Note or reason (n)", "330px"), line("Go to id", "230px")
         self.note.add_class(NOTE)
         self.keys_shown.add_class("rt-help")
         self.go_to.observe(lambda _: self.run(self._go_to), names="value")
@@ -207,7 +211,7 @@ class CurationPanel(ClickPanel):
         self._leave()
         chosen = self.filters.value()
         found = matching(self.curation, chosen)
-        ids = ordered(self.curation, found, self.filters.order.value, self.seed)
+        ids = ordered(self.curation, found, self.filters.order.value, self.seed, self.embed)
         self.walk, self.settling = Walk(self.curation, ids, through=chosen.status in DECIDING), False
         self._go_on()
 
@@ -392,9 +396,3 @@ class CurationPanel(ClickPanel):
     def table(self, rows: int = 20) -> str:
         """The state as escaped HTML that needs no widget: the counts and what a person saw, the newest first."""
         return f"<p>{html.escape(self.summary())}</p>{decision_table(self.curation, rows)}"
-
-
-def _line(label: str, width: str) -> widgets.Text:
-    """A field of one line that is read when it is left or with Enter."""
-    layout, style = widgets.Layout(width=width), {"description_width": "initial"}
-    return widgets.Text(description=label, continuous_update=False, layout=layout, style=style)

@@ -30,6 +30,12 @@ def button(label: str, act: Callable[[], None], run: Run, tip: str = "", style: 
     return made
 
 
+def line(label: str, width: str) -> widgets.Text:
+    """A field of one line that is read when it is left or with Enter."""
+    layout, style = widgets.Layout(width=width), {"description_width": "initial"}
+    return widgets.Text(description=label, continuous_update=False, layout=layout, style=style)
+
+
 class History(widgets.VBox):
     """The newest events of all people; a click on one shows its pair.
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ragtune_lib.checks import Embed
 from ragtune_lib.curate import STATES, Curation
 from ragtune_lib.records import Community, Document, Entity
 from ragtune_lib.store import read_records
@@ -136,7 +137,7 @@ def choices(curation: Curation) -> dict[str, list[tuple[str, str]]]:
 
 
 def ordered(
-    curation: Curation, ids: Sequence[str], order: str = "undecided", seed: int = 17, vectors: np.ndarray | None = None
+    curation: Curation, ids: Sequence[str], order: str = "undecided", seed: int = 17, embed: Embed | None = None
 ) -> list[str]:
     """The same ids in another order; where an order has nothing to say, they stay as they are.
 
@@ -153,8 +154,8 @@ def ordered(
         ids: of pairs.
         order: one of `ORDERS`.
         seed: of "random" and of the groups of "similar".
-        vectors: for "similar": float array of shape (n_pairs, dim), rows of length 1, the questions of
-            `curation.pairs` in their order. Without it questions are near that share their rarest words.
+        embed: for "similar": texts to rows of length 1, asked once for the questions of all pairs (10 seconds for
+            4,500 of them on two cores). Without it questions are near that share their rarest words.
 
     Raises:
         ValueError: if there is no such order.
@@ -166,7 +167,11 @@ def ordered(
     if order == "random":
         return sorted(ids, key=lambda pair_id: hashlib.sha256(f"{seed} {pair_id}".encode()).digest())
     if order == "similar":
-        return _by_words(curation, ids) if vectors is None else _by_vectors(curation, ids, vectors, seed)
+        if embed is None:
+            return _by_words(curation, ids)
+        if curation.vectors is None:
+            curation.vectors = embed([pair.question for pair in curation.pairs.values()])
+        return _by_vectors(curation, ids, curation.vectors, seed)
     if order == "document":
         places = {chunk_id: place for place, chunk_id in enumerate(curation.chunks)}
         last = len(places)

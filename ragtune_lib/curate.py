@@ -31,7 +31,7 @@ from ragtune_lib.curation.events import (
     stale_problem,
     uncollected,
 )
-from ragtune_lib.records import Chunk, Decision, Flag, QAPair, Question
+from ragtune_lib.records import Chunk, Decision, Flag, QAPair
 from ragtune_lib.store import ROOT, append_records, content_id
 from ragtune_lib.text import content_words
 
@@ -71,7 +71,6 @@ class Curation:
         flags: what the checks found.
         reviewer: who decides; letters, digits, "_" and "-". Undo and redo only concern this reviewer's steps.
         chunks: the source, for filters by document and for the panel.
-        held_out: the held-out questions, for the panel.
         blind: ids of the only pairs to review, without reading what others decided; see `curation.second_pass`.
         replay: a file of decisions from elsewhere, "" for none; they count as if it were in the folder.
 
@@ -87,7 +86,6 @@ class Curation:
         flags: Sequence[Flag],
         reviewer: str = "",
         chunks: Sequence[Chunk] = (),
-        held_out: Sequence[Question] = (),
         blind: Sequence[str] | None = None,
         replay: str = "",
     ):
@@ -98,7 +96,6 @@ class Curation:
         for flag in flags:
             self.flags.setdefault(flag.pair_id, []).append(flag)
         self.chunks = {chunk.id: chunk for chunk in chunks}
-        self.held_out = tuple(held_out)
         self.searched: dict[str, str] = {}  # texts prepared for the search, see `curation.queues`
         self.communities: dict[str, set[str]] = {}  # chunk ids of each, likewise
         self.vectors: Any = None  # of the questions as they were made, likewise

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ragtune_lib.curation.events import decisions_file
-from ragtune_lib.records import Chunk, Entity, Flag, QAPair, Question, Relationship
+from ragtune_lib.records import Chunk, Entity, Flag, QAPair, Relationship
 from ragtune_lib.stages import writer_of
 from ragtune_lib.store import read_records, run_path
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 RUN, REVIEWER = "RAGTUNE_CURATE_RUN", "RAGTUNE_CURATE_REVIEWER"  # how the kernel is told; no text becomes code
 READ = {
-    "pairs": QAPair, "flags": Flag, "chunks": Chunk, "questions": Question, "entities": Entity,
+    "pairs": QAPair, "flags": Flag, "chunks": Chunk, "entities": Entity,
     "relationships": Relationship,
 }  # fmt: skip
 CELL = "from ragtune_lib.curate_app import shown_panel\n\nshown_panel()"
@@ -74,8 +74,8 @@ def shown_panel() -> CurationPanel:
     reviewer = os.environ.get(REVIEWER, "")
     folder = check(os.environ[RUN], reviewer)
     read = {name: read_records(folder / f"{name}.jsonl", kind) for name, kind in READ.items()}
-    pairs, flags, chunks, questions, *graph = read.values()
-    return CurationPanel(Curation(folder, pairs, flags, reviewer, chunks, questions), chunks, Neighbourhoods(*graph))
+    pairs, flags, chunks, *graph = read.values()
+    return CurationPanel(Curation(folder, pairs, flags, reviewer, chunks), chunks, Neighbourhoods(*graph))
 
 
 def serve(run: str, reviewer: str, say: Callable[[str], object]) -> int:

@@ -183,7 +183,6 @@ def graph(folder: Path) -> str:
 
 def pairs(folder: Path) -> str:
     """Pairs by kind, what the checks found, how many a person has seen, and a few of each kind as cards."""
-    from ragtune_lib.curate import Curation
     from ragtune_lib.curation.card import pair_card
     from ragtune_lib.curation.marks import Sources
     from ragtune_lib.plots import plot_pairs
@@ -191,7 +190,7 @@ def pairs(folder: Path) -> str:
     made, kept = _records(folder, "pairs.jsonl", QAPair), _records(folder, "kept.jsonl", QAPair)
     flags = _records(folder, "flags.jsonl", Flag)
     sources = Sources(_records(folder, "chunks.jsonl", Chunk))
-    seen = Curation(folder, made, flags).counts()["decided"]
+    seen = _json(folder, "metrics/04_curate.json")["seen"]  # decisions from elsewhere included
     found = Counter((flag.check, "left out" if flag.blocks else "noted") for flag in flags)
     rows = [(check, effect, count) for (check, effect), count in sorted(found.items())]
     writers = Counter(pair.writer for pair in made)

@@ -18,7 +18,6 @@ from ragtune_lib.records import (
     Chunk,
     ClaimList,
     Community,
-    Decision,
     Document,
     Entity,
     Flag,
@@ -57,7 +56,6 @@ def folder(outputs):
         "pairs.jsonl": [pair, replace(pair, id="p2", kind="change", scope="global", fact_id="f2")],
         "kept.jsonl": [pair],
         "flags.jsonl": [Flag("p2", "quote", HOSTILE, True)],
-        "decisions.jsonl": [Decision("p1", "keep"), Decision("gone", "drop")],
         "train_log.jsonl": [TrainLog(step, 2, 3.0 / step, 100 * step, 0.05, 1.0 * step) for step in (1, 2)],
         "questions.jsonl": [Question("q1", "local", text, text, (("Ilse",),), ("d1",))],
         "answers.jsonl": [Answer("q1", system, f"{system}: {text}", ("c1",), 10, 5, 0.1) for system in SYSTEMS],
@@ -74,6 +72,7 @@ def folder(outputs):
         for system in SYSTEMS
     ]
     write_json(run / "scores.json", rows)
+    write_json(run / "metrics" / "04_curate.json", {"in": 2, "out": 2, "problems": 0, "seen": 1})
     grid = [{"retriever": "bm25", "chunk_tokens": 100, "top_k": k, "value": 0.4, "n": 20} for k in (1, 3)]
     write_json(run / "retrieval.json", {"grid": grid, "long_context": {"window": 8192, "fits": True}})
     write_json(run / "train_config.json", {"base_model": HOSTILE, "rank": 32})
@@ -136,7 +135,7 @@ def test_headings_step_down_one_level_at_a_time_and_tables_name_their_cells(fold
     assert ("html", {"lang": "en"}) in elements
 
 
-def test_what_a_person_has_seen_counts_only_pairs_that_exist(folder):
+def test_the_page_says_how_many_pairs_notebook_04_counted_as_seen(folder):
     assert "A person has seen 1 of 2 pairs" in report_page(folder)
 
 

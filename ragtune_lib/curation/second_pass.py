@@ -88,7 +88,7 @@ def blind(curation: Curation, first: str, count: int = 50, seed: int = 17) -> Cu
     chosen = ordered(curation, list(decided_by(curation, first)), "random", seed)[:count]
     flags = [flag for flags in curation.flags.values() for flag in flags]
     pairs, chunks = list(curation.pairs.values()), list(curation.chunks.values())
-    return Curation(curation.folder, pairs, flags, curation.reviewer, chunks, curation.held_out, blind=chosen)
+    return Curation(curation.folder, pairs, flags, curation.reviewer, chunks, blind=chosen)
 
 
 def agreement(curation: Curation, first: str, second: str) -> Agreement:
